@@ -51,7 +51,7 @@ def test_numbers_and_words_in_one_column(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Column 'colour' alone predicts")
-def test_categories_that_were_never_seen(rng: np.random.Generator) -> None:
+def test_unseen_categories(rng: np.random.Generator) -> None:
     colour = rng.choice(["red", "green", "blue"], 150)
     frame, y = pd.DataFrame({"colour": colour, "n": rng.normal(size=150)}), colour == "red"
     model = AutoClassifier(**ALL).fit(frame, y)
@@ -62,7 +62,7 @@ def test_categories_that_were_never_seen(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Column 'when' alone predicts")
-def test_dates_with_the_day_first_reach_the_file(rng: np.random.Generator) -> None:
+def test_day_first_dates_reach_the_file(rng: np.random.Generator) -> None:
     days = pd.date_range("2023-01-01", periods=150, freq="2D")
     frame = pd.DataFrame({"when": days.strftime("%d/%m/%Y"), "n": rng.normal(size=150)})
     model = AutoClassifier(**ALL).fit(frame, days >= "2023-06-01")
@@ -96,7 +96,7 @@ def test_labels_come_back_in_their_own_type(
     assert (said == own).mean() > 0.8
 
 
-def test_one_row_at_a_time_says_what_all_say(rng: np.random.Generator) -> None:
+def test_single_row_predictions_equal_batch_predictions(rng: np.random.Generator) -> None:
     frame, y = signal(rng)
     frame["c"] = rng.choice(["a", "b"], len(y))
     model = AutoClassifier(**ALL).fit(frame, y)
@@ -122,7 +122,7 @@ def test_eight_rows(rng: np.random.Generator) -> None:
     assert np.isfinite(values.predict(frame)).all()
 
 
-def test_names_of_columns_that_are_odd(rng: np.random.Generator) -> None:
+def test_odd_column_names(rng: np.random.Generator) -> None:
     frame, y = signal(rng)
     names = [
         "label",
@@ -143,7 +143,7 @@ def test_names_of_columns_that_are_odd(rng: np.random.Generator) -> None:
     assert right(model, frame, y) > 0.8
 
 
-def test_names_that_are_numbers_or_given_twice(rng: np.random.Generator) -> None:
+def test_numeric_or_duplicate_column_names(rng: np.random.Generator) -> None:
     frame, y = signal(rng)
     frame[3] = rng.normal(size=len(y))
     assert right(AutoClassifier(**QUICK).fit(frame, y), frame, y) > 0.8
@@ -164,7 +164,7 @@ def test_classes_of_two_rows(rng: np.random.Generator) -> None:
     assert right(model, frame, y) > 0.75
 
 
-def test_rows_without_a_target_and_columns_that_tell_it_are_warned_of(
+def test_missing_targets_and_leaking_columns_are_warned_of(
     rng: np.random.Generator,
 ) -> None:
     frame, y = signal(rng, 200)

@@ -38,7 +38,7 @@ def test_a_classifier_predicts_labels_and_probabilities(fitted: AutoClassifier) 
     assert is_classifier(fitted)
 
 
-def test_its_tables_are_frames(fitted: AutoClassifier) -> None:
+def test_leaderboard_and_front_are_dataframes(fitted: AutoClassifier) -> None:
     board, front = fitted.leaderboard_, fitted.front_
     assert isinstance(board, pd.DataFrame)
     assert {1, 2, 3} < set(board["trial"])  # and what was made of them
@@ -68,7 +68,7 @@ def test_copies_and_pickles_predict_the_same(fitted: AutoClassifier, tmp_path: P
         {"objectives": (), "limits": (), "families": ()},
     ],
 )
-def test_one_text_stands_for_a_list_of_one(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_string_setting_equals_list_of_one(settings: dict[str, Any], tmp_path: Path) -> None:
     rows = messy(60)
     search = AutoClassifier(trials=1, workers=1, run=tmp_path / "run", **settings)
     board = search.fit(rows.drop(columns="y"), rows["y"]).leaderboard_
@@ -99,7 +99,7 @@ def test_one_text_stands_for_a_list_of_one(settings: dict[str, Any], tmp_path: P
         ({"run": 5}, "run must be the path of a folder, got 5"),
     ],
 )
-def test_settings_of_the_wrong_type_are_refused_in_one_sentence(
+def test_setting_of_wrong_type_is_refused_in_one_sentence(
     settings: dict[str, Any], sentence: str
 ) -> None:
     rows = messy(60)
@@ -110,7 +110,7 @@ def test_settings_of_the_wrong_type_are_refused_in_one_sentence(
     assert str(refused.value).count("\n") == 0
 
 
-def test_another_search_in_the_folder_is_refused_in_pythons_words(tmp_path: Path) -> None:
+def test_foreign_run_folder_error_names_python_parameters(tmp_path: Path) -> None:
     rows = messy(60)
     settings: dict[str, Any] = {"trials": 1, "workers": 1, "families": "linear"}
     x, y = rows.drop(columns="y"), rows["y"]
@@ -120,7 +120,7 @@ def test_another_search_in_the_folder_is_refused_in_pythons_words(tmp_path: Path
     assert "--" not in str(refused.value)
 
 
-def test_it_is_cloned_by_its_settings() -> None:
+def test_clone_copies_the_settings() -> None:
     model = AutoClassifier(time=7, objectives=["log_loss"], limits=["latency<=2"], seed=3)
     assert clone(model).get_params() == model.get_params()
     with pytest.raises(NotFittedError):
@@ -129,7 +129,7 @@ def test_it_is_cloned_by_its_settings() -> None:
         model.export("model.onnx")
 
 
-def test_a_target_may_be_named(tmp_path: Path) -> None:
+def test_target_may_be_a_column_name(tmp_path: Path) -> None:
     messy().to_csv(tmp_path / "rows.csv", index=False)
     settings = {"time": None, "trials": 3, "workers": 1}
     by_name = AutoClassifier(**settings).fit(messy(), "y")
@@ -148,7 +148,7 @@ def test_images_are_classified() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The model is no better")
-def test_two_channels_of_floats_are_classified_by_path_and_array(tmp_path: Path) -> None:
+def test_two_channel_float_images_are_classified_from_path_and_array(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     y = np.arange(80) % 2
     x = rng.normal(size=(80, 6, 6, 2)).astype(np.float32)
@@ -164,7 +164,7 @@ def test_two_channels_of_floats_are_classified_by_path_and_array(tmp_path: Path)
             model.predict(data)
 
 
-def test_numbers_are_told_from_images() -> None:
+def test_regression_on_images() -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 255, (160, 6, 6, 1)).astype(np.uint8)
     x[:, :, :3] = x[:, :1, :1]  # half of the picture is one level
@@ -176,7 +176,7 @@ def test_numbers_are_told_from_images() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The model is no better")
-def test_whole_numbers_are_classes_for_a_classifier_and_numbers_for_a_regressor() -> None:
+def test_whole_number_target_follows_the_estimator() -> None:
     x = np.random.default_rng(0).normal(size=(120, 3))
     y = np.arange(120) % 40  # too many to look like classes
     settings = {"time": None, "trials": 2, "workers": 1}
@@ -184,12 +184,12 @@ def test_whole_numbers_are_classes_for_a_classifier_and_numbers_for_a_regressor(
     assert AutoRegressor(**settings).fit(x, y).predict(x).dtype.kind == "f"
 
 
-def test_texts_are_no_numbers() -> None:
+def test_regressor_refuses_a_text_target() -> None:
     with pytest.raises(InputError, match="numbers for regression"):
         AutoRegressor(trials=2).fit(messy().drop(columns="y"), messy()["y"])
 
 
-def test_a_second_fit_forgets_the_first() -> None:
+def test_second_fit_replaces_the_first() -> None:
     frame = messy(120)
     model = AutoClassifier(trials=1, workers=1).fit(frame.drop(columns="y"), frame["y"])
     assert set(model.predict(frame)) <= {"yes", "no"}
@@ -198,7 +198,7 @@ def test_a_second_fit_forgets_the_first() -> None:
     assert set(model.predict(frame)) <= set(model.classes_) == {"up", "down"}
 
 
-def test_the_array_that_was_learnt_from_is_taken_though_a_column_was_left_out() -> None:
+def test_predict_accepts_array_with_an_unused_column() -> None:
     x = np.random.default_rng(0).normal(size=(80, 4))
     x[:, 2] = np.nan
     model = AutoRegressor(trials=1, workers=1).fit(x, x[:, 0] + x[:, 3])
@@ -207,7 +207,7 @@ def test_the_array_that_was_learnt_from_is_taken_though_a_column_was_left_out() 
     assert (model.predict(x) == model.predict(x[:, [0, 1, 3]])).all()
 
 
-def test_trials_alone_are_a_budget_without_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_alone_are_a_budget_without_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     from netwright.automl import estimators
 
     seen = []
@@ -218,7 +218,7 @@ def test_trials_alone_are_a_budget_without_a_clock(monkeypatch: pytest.MonkeyPat
     assert [effort.seconds for effort in seen] == [None, 60, 9]
 
 
-def test_paths_are_predicted_as_they_are_learnt(fitted: AutoClassifier, tmp_path: Path) -> None:
+def test_predict_reads_paths_as_fit_does(fitted: AutoClassifier, tmp_path: Path) -> None:
     rows = messy(30, seed=6).drop(columns="y")
     rows.to_csv(tmp_path / "new.csv", index=False)
     by_path = fitted.predict_proba(tmp_path / "new.csv")
@@ -237,11 +237,11 @@ FEW: dict[str, Any] = {"trials": 2, "families": ["lightgbm", "linear"]}
     [AutoClassifier(**FEW), AutoRegressor(**FEW)], expected_failed_checks=lambda _: NOT_EXPECTED
 )
 @pytest.mark.filterwarnings("ignore")
-def test_it_is_an_estimator_as_scikit_learn_wants_it(estimator: Any, check: Any) -> None:
+def test_scikit_learn_estimator_checks_pass(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
-def test_a_model_is_picked_from_the_front_by_its_speed(fitted: AutoClassifier) -> None:
+def test_pick_returns_front_model_within_latency(fitted: AutoClassifier) -> None:
     front = fitted.front_
     quickest = front.loc[front["latency"].idxmin()]
     picked = fitted.pick(max_latency=quickest["latency"] + 1e-9)
@@ -251,7 +251,7 @@ def test_a_model_is_picked_from_the_front_by_its_speed(fitted: AutoClassifier) -
         fitted.pick(max_size=3)
 
 
-def test_names_of_columns_are_kept() -> None:
+def test_feature_names_are_kept() -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(60, 2)), columns=["a", "b"])
     model = AutoRegressor(trials=1, families=["linear"]).fit(frame, frame["a"] + frame["b"])
@@ -260,7 +260,7 @@ def test_names_of_columns_are_kept() -> None:
     assert not hasattr(model, "feature_names_in_")
 
 
-def test_rows_without_weight_neither_teach_nor_judge() -> None:
+def test_rows_of_weight_zero_are_ignored() -> None:
     """Half of the rows say the opposite, and count for nothing."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 3))
@@ -287,7 +287,7 @@ def test_weights_and_groups_reach_the_fit() -> None:
         AutoClassifier(**few).fit(x, y, groups=np.zeros(80, int))
 
 
-def test_callbacks_hear_of_every_stage_from_reading_to_delivery(
+def test_callbacks_receive_every_stage_event(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     frame = messy(120)
@@ -321,7 +321,7 @@ def test_callbacks_hear_of_every_stage_from_reading_to_delivery(
     pd.testing.assert_frame_equal(silent.leaderboard_[columns], board[columns])
 
 
-def test_a_callback_that_raises_costs_no_search() -> None:
+def test_raising_callback_does_not_stop_the_search() -> None:
     def broken(event: object) -> None:
         raise RuntimeError("no screen")
 

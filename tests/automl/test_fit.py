@@ -73,7 +73,7 @@ def test_a_search_delivers_a_front_of_checked_files(digits: FitResult) -> None:
         assert row.metrics["latency"] > 0  # measured afresh, though it was no objective
 
 
-def test_the_delivered_file_predicts_the_test_part_as_reported(digits: FitResult) -> None:
+def test_delivered_file_reproduces_reported_test_metrics(digits: FitResult) -> None:
     test = digits.task.test
     assert test is not None
     model = load(digits.run)
@@ -84,7 +84,7 @@ def test_the_delivered_file_predicts_the_test_part_as_reported(digits: FitResult
     assert model.card["validation"]["accuracy"] == digits.best.metrics["accuracy"]
 
 
-def test_the_same_line_answers_at_once_and_a_larger_budget_goes_on(
+def test_finished_search_returns_at_once_and_larger_budget_resumes(
     binary_task: Task, tmp_path: Path
 ) -> None:
     first = search(binary_task, tmp_path / "run", trials=3)
@@ -106,7 +106,7 @@ def own(outcome: FitResult) -> list[Trial]:
     return [trial for trial in outcome.study.trials if trial.proposal.origin != ENSEMBLE]
 
 
-def test_a_folder_of_other_data_is_refused_and_left_alone(
+def test_run_folder_of_other_data_is_refused_and_untouched(
     binary_task: Task, number_task: Task, tmp_path: Path
 ) -> None:
     search(binary_task, tmp_path / "run", trials=3)
@@ -119,7 +119,7 @@ def test_a_folder_of_other_data_is_refused_and_left_alone(
     assert (tmp_path / "run" / "model.onnx").read_bytes() == before
 
 
-def test_limits_are_kept_by_what_is_delivered(image_task: Task, tmp_path: Path) -> None:
+def test_delivered_model_is_within_limits(image_task: Task, tmp_path: Path) -> None:
     outcome = search(image_task, tmp_path / "run", limits=["parameters<=10000"])
     statuses = {trial.id: trial.status for trial in outcome.study.trials}
     assert Status.INFEASIBLE in statuses.values()  # refused before it was trained
@@ -133,19 +133,19 @@ def test_limits_are_kept_by_what_is_delivered(image_task: Task, tmp_path: Path) 
         search(image_task, tmp_path / "never", limits=["accuracy>=2"])
 
 
-def test_a_reached_goal_ends_the_search(image_task: Task, tmp_path: Path) -> None:
+def test_search_ends_when_until_limit_is_reached(image_task: Task, tmp_path: Path) -> None:
     outcome = search(image_task, tmp_path / "run", trials=9, until=["accuracy>=0.5"])
     assert len(outcome.study.trials) < 9
     assert outcome.best.metrics["accuracy"] >= 0.5
 
 
-def test_one_limit_may_be_a_text(binary_task: Task) -> None:
+def test_single_limit_may_be_a_string(binary_task: Task) -> None:
     assert Goal(limits="latency<=2").resolve(binary_task) == Goal(limits=["latency<=2"]).resolve(
         binary_task
     )
 
 
-def test_time_alone_is_a_budget(image_task: Task, tmp_path: Path) -> None:
+def test_time_limit_alone_is_a_budget(image_task: Task, tmp_path: Path) -> None:
     begun = time.monotonic()
     outcome = fit(image_task, budget=SearchBudget(10, workers=1), run=tmp_path / "run")
     assert outcome.study.seconds < 14  # the worker's start included
@@ -153,7 +153,7 @@ def test_time_alone_is_a_budget(image_task: Task, tmp_path: Path) -> None:
     assert time.monotonic() - begun < 16  # ten, on a machine that does much besides
 
 
-def test_a_table_is_delivered_within_the_time(tmp_path: Path) -> None:
+def test_table_model_is_delivered_within_the_time(tmp_path: Path) -> None:
     """Choosing, fitting again, exporting and measuring included: all of it, not the search."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(3_000, 12))
@@ -164,7 +164,7 @@ def test_a_table_is_delivered_within_the_time(tmp_path: Path) -> None:
     assert outcome.front
 
 
-def test_a_run_is_read_without_its_data(digits: FitResult) -> None:
+def test_saved_run_is_read_without_data(digits: FitResult) -> None:
     run = load_run(digits.run)
     assert run.name == "digits"
     assert [trial.id for trial in run.front] == [trial.id for trial in digits.study.front]
@@ -174,9 +174,7 @@ def test_a_run_is_read_without_its_data(digits: FitResult) -> None:
         run.trial(9)
 
 
-def test_metrics_of_another_kind_are_refused_before_anything_runs(
-    binary_task: Task, tmp_path: Path
-) -> None:
+def test_metric_of_another_task_kind_is_refused_at_once(binary_task: Task, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="objective must be a metric of binary tasks, got 'rmse'"):
         search(binary_task, tmp_path / "run", objectives=["rmse"])
     with pytest.raises(InputError, match="metric must be one that netwright knows, got 'acc'"):
@@ -194,12 +192,12 @@ def test_metrics_of_another_kind_are_refused_before_anything_runs(
         ({"trials": 3, "workers": -1}, "workers must be at least 0, got -1. Use 0"),
     ],
 )
-def test_an_effort_that_cannot_be(options: dict[str, Any], sentence: str) -> None:
+def test_invalid_budget_is_refused(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         SearchBudget(**options)
 
 
-def test_the_default_folder_depends_on_what_the_study_is(binary_task: Task) -> None:
+def test_default_run_folder_depends_on_the_settings(binary_task: Task) -> None:
     wanted, limits = Goal().resolve(binary_task)
     method = Method("evolution")
     one = default_run_folder(binary_task, wanted, limits, method)
@@ -215,7 +213,7 @@ def test_the_default_folder_depends_on_what_the_study_is(binary_task: Task) -> N
     assert one != default_run_folder(binary_task, wanted, limits, method, own)
 
 
-def test_users_modules_come_after_all_others(
+def test_working_folder_comes_last_on_the_import_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A `random.py` beside the data must not stand for Python's."""
@@ -230,7 +228,7 @@ def test_users_modules_come_after_all_others(
     assert sys.path == [*before, str(tmp_path)]
 
 
-def test_strategies_are_found_by_name_or_in_users_own_modules(
+def test_strategies_resolve_by_name_or_module_object(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert name_resolution.strategy_by_name("evolution") == RegularizedEvolution()
@@ -262,7 +260,7 @@ def test_strategies_are_found_by_name_or_in_users_own_modules(
             name_resolution.strategy_by_name(name)
 
 
-def test_candidates_of_equal_seeds_are_equal(image_task: Task, tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_candidates(image_task: Task, tmp_path: Path) -> None:
     def record(run: str, seed: int) -> list[Any]:
         outcome = search(image_task, tmp_path / run, trials=4, seed=seed)
         keep = ("accuracy", "log_loss", "parameters")
@@ -282,7 +280,7 @@ def half_linear() -> Task:
     return task(x, 3 * x[:, 0] + steps + 0.3 * rng.normal(size=400), kind="regression", name="half")
 
 
-def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
+def test_ensembles_are_trials_of_the_study(tmp_path: Path) -> None:
     found = half_linear()
     few = {"families": ["extra_trees", "linear"]}
     first = search(found, tmp_path / "run", trials=9, **few)
@@ -325,7 +323,7 @@ def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
     )
 
 
-def test_races_over_folds_look_at_no_clock_where_trials_are_counted(tmp_path: Path) -> None:
+def test_trial_budget_over_folds_is_independent_of_the_clock(tmp_path: Path) -> None:
     few: dict[str, Any] = {"families": ["extra_trees", "linear"]}
 
     def record(run: str, seed: int) -> list[Any]:
@@ -347,7 +345,7 @@ def test_races_over_folds_look_at_no_clock_where_trials_are_counted(tmp_path: Pa
     assert first != record("c", 1)
 
 
-def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_chosen_on(
+def test_pruned_network_is_faster_and_scored_on_other_rows(
     tmp_path: Path,
 ) -> None:
     found = half_linear()
@@ -399,7 +397,7 @@ def fully(trial: Trial) -> bool:
     return trial.status is Status.DONE and trial.proposal.fidelity == 1
 
 
-def test_regression_delivers_values(number_task: Task, tmp_path: Path) -> None:
+def test_regression_model_predicts_values(number_task: Task, tmp_path: Path) -> None:
     outcome = search(number_task, tmp_path / "run", trials=3)
     assert [one.metric for one in outcome.study.objectives] == ["rmse"]
     said = outcome.model.predict_scores(number_task.features)
@@ -407,7 +405,7 @@ def test_regression_delivers_values(number_task: Task, tmp_path: Path) -> None:
     assert np.isfinite(said).all()
 
 
-def test_validation_rows_without_a_class_are_judged_by_what_they_define() -> None:
+def test_metric_defaults_to_log_loss_without_a_validation_class() -> None:
     from dataclasses import replace
 
     whole = task("breast_cancer")
@@ -419,7 +417,7 @@ def test_validation_rows_without_a_class_are_judged_by_what_they_define() -> Non
         Goal(["auc"]).resolve(found)
 
 
-def test_the_best_is_delivered_though_the_time_is_up(digits: FitResult) -> None:
+def test_best_model_is_delivered_after_the_deadline(digits: FitResult) -> None:
     late = deliver(digits.opened, deadline=0.0)
     assert late.best == digits.best
     assert len(late.front) == 1
@@ -429,7 +427,7 @@ def test_the_best_is_delivered_though_the_time_is_up(digits: FitResult) -> None:
     assert not has_unexported(digits.study)
 
 
-def test_time_counts_from_the_call_that_uses_it_however_old_the_effort_is() -> None:
+def test_time_counts_from_the_call_that_uses_the_budget() -> None:
     effort = SearchBudget(60)
     assert effort.deadline == np.inf
     first, second = effort.started(), effort.started()
@@ -449,7 +447,7 @@ class Never(InProcess):
         return []
 
 
-def test_where_nothing_finished_in_time_a_constant_is_delivered(
+def test_constant_prediction_is_delivered_if_no_trial_finished(
     binary_task: Task, tmp_path: Path
 ) -> None:
     goal, run = Goal(), tmp_path / "run"
@@ -470,7 +468,7 @@ def test_where_nothing_finished_in_time_a_constant_is_delivered(
     assert not any("constant" in doubt for doubt in more.warnings)
 
 
-def test_a_run_that_goes_on_keeps_its_folds(binary_task: Task, tmp_path: Path) -> None:
+def test_resumed_run_keeps_its_folds(binary_task: Task, tmp_path: Path) -> None:
     """With more time there would be others, and scores of different folds are not compared."""
     run = tmp_path / "run"
     first = open_search(binary_task, Goal(), SearchBudget(5), LINEAR, run=run, executor=InProcess())
@@ -488,7 +486,9 @@ def test_a_run_that_goes_on_keeps_its_folds(binary_task: Task, tmp_path: Path) -
     assert anew.cross_validation.folds > first.cross_validation.folds
 
 
-def test_by_trials_alone_nothing_finished_is_an_error(binary_task: Task, tmp_path: Path) -> None:
+def test_no_finished_trial_without_time_limit_is_an_error(
+    binary_task: Task, tmp_path: Path
+) -> None:
     class Fails(InProcess):
         def submit(self, trial: int, job: Job, *bounds: float) -> None:
             super().submit(trial, replace(job, folder=tmp_path / "no such folder"))
@@ -501,7 +501,7 @@ def test_by_trials_alone_nothing_finished_is_an_error(binary_task: Task, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["linear", "lightgbm", "realmlp"])
-def test_the_cheapest_of_the_allowed_families_is_tried_first(binary_task: Task, name: str) -> None:
+def test_fastest_allowed_family_is_evaluated_first(binary_task: Task, name: str) -> None:
     families = tuple({"realmlp", name})
     brief = replace(TaskMetadata.from_task(binary_task), families=families)
     space = space_for(brief)

@@ -54,7 +54,7 @@ def search(task: Task, space: Any, run: Path, **options: Any) -> Any:
     )  # fmt: skip
 
 
-def test_a_tables_space_is_searched_on_folds(binary_task: Task, tmp_path: Path) -> None:
+def test_own_table_space_is_searched_on_folds(binary_task: Task, tmp_path: Path) -> None:
     outcome = search(binary_task, TABLE, tmp_path / "run")
     searched = [trial for trial in outcome.study.trials if not trial.ensemble]
     assert {tuple(trial.candidate.values) for trial in searched} == {("model.l2",)}
@@ -63,7 +63,7 @@ def test_a_tables_space_is_searched_on_folds(binary_task: Task, tmp_path: Path) 
     assert load(tmp_path / "run").card["trial"] == outcome.best.id
 
 
-def test_an_image_space_is_searched(image_task: Task, tmp_path: Path) -> None:
+def test_own_image_space_is_searched(image_task: Task, tmp_path: Path) -> None:
     outcome = search(image_task, Space(IMAGES), tmp_path / "run", strategy="random")
     channels = {
         trial.candidate.values["model.network.0.channels"] for trial in outcome.study.trials
@@ -71,7 +71,7 @@ def test_an_image_space_is_searched(image_task: Task, tmp_path: Path) -> None:
     assert channels == {4, 8}
 
 
-def test_a_run_is_opened_again_with_its_space_alone(binary_task: Task, tmp_path: Path) -> None:
+def test_saved_run_is_loaded_with_its_own_space_only(binary_task: Task, tmp_path: Path) -> None:
     search(binary_task, TABLE, tmp_path / "run")
     with pytest.raises(
         RunError, match=r"in a space of your own, which is needed to read it\. Pass it: load_run"
@@ -100,7 +100,7 @@ def test_a_run_is_opened_again_with_its_space_alone(binary_task: Task, tmp_path:
         (3, "space must be a Space or a description of TablePipelines, .* got one of int"),
     ],
 )
-def test_what_describes_nothing_to_fit_is_refused(
+def test_space_without_a_model_is_refused(
     space: Any, sentence: str, binary_task: Task, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=sentence):
@@ -108,7 +108,7 @@ def test_what_describes_nothing_to_fit_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_refused_space_costs_no_finished_run(binary_task: Task, tmp_path: Path) -> None:
+def test_refused_space_keeps_the_finished_run(binary_task: Task, tmp_path: Path) -> None:
     run = tmp_path / "run"
     search(binary_task, TABLE, run)
     before = sorted(one.name for one in run.iterdir())
@@ -120,7 +120,7 @@ def test_a_refused_space_costs_no_finished_run(binary_task: Task, tmp_path: Path
     assert sorted(one.name for one in run.iterdir()) == before
 
 
-def test_costs_of_networks_need_a_network(binary_task: Task, tmp_path: Path) -> None:
+def test_network_cost_objective_needs_a_network(binary_task: Task, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match="space must be one with a network, since parameters is an objective"
     ):
@@ -134,19 +134,19 @@ def test_costs_of_networks_need_a_network(binary_task: Task, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("space", [np.zeros(3), pd.DataFrame({"a": [1]})])
-def test_data_is_no_space(space: Any, binary_task: Task, tmp_path: Path) -> None:
+def test_data_is_refused_as_a_space(space: Any, binary_task: Task, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match="space must be a Space or a description of TablePipelines"
     ):
         search(binary_task, space, tmp_path / "run")
 
 
-def test_families_belong_to_the_usual_space() -> None:
+def test_families_are_refused_with_an_own_space() -> None:
     with pytest.raises(InputError, match="families must be left out where the space is given"):
         Method(space=TABLE, families="linear")
 
 
-def test_an_image_space_of_the_catalog_is_named_in_the_run() -> None:
+def test_catalog_image_space_is_recorded_in_the_run() -> None:
     brief = TaskMetadata("multiclass", 100, (8, 8, 3), classes=3)
     usual = space_for(brief)
     assert space_for(brief, "convolutional").fingerprint == usual.fingerprint
@@ -155,13 +155,13 @@ def test_an_image_space_of_the_catalog_is_named_in_the_run() -> None:
     assert space_name(TABLE) == "own"
 
 
-def test_the_estimator_takes_a_space() -> None:
+def test_estimator_accepts_a_space() -> None:
     rows = messy(120)
     model = AutoClassifier(trials=1, space=TABLE).fit(rows.drop(columns="y"), rows["y"])
     assert len(model.predict(rows.drop(columns="y"))) == 120
 
 
-def test_a_module_that_fails_when_it_is_imported_is_said(
+def test_failing_import_of_own_module_is_reported(
     binary_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -190,7 +190,7 @@ def test_workers_import_classes_of_the_working_folder(
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_command_line_takes_module_and_object(
+def test_command_line_accepts_module_object(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -25,7 +25,7 @@ def columns(**more: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
-def test_a_column_that_says_the_target_is_named(kind: str) -> None:
+def test_leaking_numeric_column_is_named(kind: str) -> None:
     y = RNG.normal(size=N) if kind == "regression" else RNG.integers(2 + (kind != "binary"), size=N)
     told = np.exp(y + 1e-3 * RNG.normal(size=N))  # not the target, but in its order
     hidden = y + 0.8 * RNG.normal(size=N)
@@ -37,7 +37,7 @@ def test_a_column_that_says_the_target_is_named(kind: str) -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_a_category_that_says_the_class_is_named(classes: int) -> None:
+def test_leaking_category_is_named(classes: int) -> None:
     """Words have no order; those of one row each tell nothing of others."""
     n, rng = 2_000, np.random.default_rng(0)
     y = rng.integers(classes, size=n)
@@ -51,7 +51,7 @@ def test_a_category_that_says_the_class_is_named(classes: int) -> None:
     assert [one.split("'")[1] for one in found] == ["s"]
 
 
-def test_copied_rows_are_counted() -> None:
+def test_copied_validation_rows_are_counted() -> None:
     few = {name: np.concatenate([values, values[:100]]) for name, values in columns().items()}
     y = RNG.integers(2, size=N)
     (sentence,) = leakage_warnings(task(few, np.concatenate([y, y[:100]])))
@@ -72,14 +72,14 @@ def with_test(share: float, regression: bool) -> Task:
 
 
 @pytest.mark.parametrize("regression", [False, True])
-def test_test_rows_that_were_trained_on_are_counted(regression: bool) -> None:
+def test_seen_test_rows_are_counted(regression: bool) -> None:
     (sentence,) = leakage_warnings(with_test(0.25, regression))
     assert sentence.startswith("25% of the test rows are also in the training data")
     assert seen_test_fraction(with_test(1.0, regression)) == 1.0
     assert leakage_warnings(with_test(0.0, regression)) == []
 
 
-def test_test_images_that_were_trained_on_are_counted() -> None:
+def test_seen_test_images_are_counted() -> None:
     pixels = RNG.integers(0, 255, (60, 5, 5)).astype(np.uint8)
     y = np.arange(60) % 2
     (sentence,) = leakage_warnings(task(pixels, y, test=(pixels[:30], y[:30])))
@@ -87,7 +87,7 @@ def test_test_images_that_were_trained_on_are_counted() -> None:
     assert leakage_warnings(task(pixels[:40], y[:40], test=(pixels[40:], y[40:]))) == []
 
 
-def test_rows_that_repeat_anyway_are_no_copies_of_the_test() -> None:
+def test_naturally_repeated_rows_are_no_leak() -> None:
     rng = np.random.default_rng(0)
     x = {name: rng.choice(["u", "v"], 300).astype(object) for name in "abc"}
     y = rng.integers(2, size=300)
@@ -96,7 +96,7 @@ def test_rows_that_repeat_anyway_are_no_copies_of_the_test() -> None:
     assert seen_test_fraction(task(first, y[:200], test=(second, y[200:]))) == 0
 
 
-def test_noise_is_no_better_than_one_answer() -> None:
+def test_noise_is_no_better_than_a_constant() -> None:
     found = task(columns(), RNG.normal(size=N))
     rows = found.validation
     noise = score("regression", found.target[rows], found.target[rows][::-1])
@@ -113,7 +113,7 @@ def test_noise_is_no_better_than_one_answer() -> None:
 
 
 @pytest.mark.parametrize("name", ["auc", "log_loss", "accuracy"])
-def test_an_interval_holds_the_score_and_narrows_with_the_rows(name: str) -> None:
+def test_score_interval_narrows_with_more_rows(name: str) -> None:
     widths = []
     for n in (100, 4000):
         y = RNG.integers(2, size=n)

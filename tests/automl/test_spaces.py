@@ -43,7 +43,7 @@ def test_tables_of_any_columns_have_networks(
         assert costs(network, shape, outputs=2, cardinalities=codes).shape == (2,)
 
 
-def test_the_baselines_are_different_networks_and_the_first_is_the_smallest() -> None:
+def test_image_baselines_differ_and_start_with_the_smallest() -> None:
     brief = TaskMetadata("multiclass", 1000, (28, 28, 1))
     space = space_for(brief)
     sizes = [
@@ -55,7 +55,7 @@ def test_the_baselines_are_different_networks_and_the_first_is_the_smallest() ->
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_a_stem_leaves_enough_pixels_and_not_too_many(side: int) -> None:
+def test_stem_leaves_12_to_32_pixels(side: int) -> None:
     strides = stem_strides(side)
     left = [side / stride for stride in strides]
     assert max(left) <= 32
@@ -69,7 +69,7 @@ def test_epochs_shrink_with_the_rows_within_bounds() -> None:
     assert epochs(10_000_000, max_epochs=30) == 4
 
 
-def test_a_brief_survives_json() -> None:
+def test_task_metadata_json_roundtrip() -> None:
     for brief in (TaskMetadata("binary", 7), TaskMetadata("regression", 9, (4, 5, 3))):
         assert TaskMetadata.from_json(brief.json()) == brief
         assert (

@@ -67,7 +67,7 @@ def of_supernet(outcome: FitResult) -> list[Trial]:
 
 
 @pytest.mark.parametrize("strategy", [DRNAS, SPOS, ENAS], ids=["drnas", "spos", "enas"])
-def test_a_supernet_of_a_table_is_trained_and_its_networks_are_named(
+def test_supernet_networks_of_a_table_are_trained_and_labelled(
     tmp_path: Path, strategy: Any
 ) -> None:
     outcome = search(table(), tmp_path / "run", strategy)
@@ -85,7 +85,7 @@ def test_a_supernet_of_a_table_is_trained_and_its_networks_are_named(
     assert again.warnings == outcome.warnings
 
 
-def test_what_a_supernet_holds_is_as_in_the_baseline(tmp_path: Path) -> None:
+def test_held_decisions_of_a_supernet_equal_the_baseline(tmp_path: Path) -> None:
     outcome = search(table(), tmp_path / "run")
     baseline = outcome.study.baselines[0].values
     preparation = outcome.study.strategy.preparation  # type: ignore[attr-defined]  # it has one
@@ -97,7 +97,7 @@ def test_what_a_supernet_holds_is_as_in_the_baseline(tmp_path: Path) -> None:
     assert set(widths) == {baseline["model.network.1.0.0.features"]}  # so that depths can be mixed
 
 
-def test_options_for_columns_that_are_not_there_are_not_searched(tmp_path: Path) -> None:
+def test_options_for_missing_column_kinds_are_not_searched(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     numbers = task({"a": rng.normal(size=60), "b": rng.normal(size=60)}, rng.integers(2, size=60))
     for strategy in (DRNAS, SPOS):
@@ -106,14 +106,14 @@ def test_options_for_columns_that_are_not_there_are_not_searched(tmp_path: Path)
         assert {values["model.network.0.categorical"] for values in listed} == {"onehot"}
 
 
-def test_trials_that_end_before_the_supernet_are_said(tmp_path: Path) -> None:
+def test_search_that_ends_before_the_supernet_is_reported(tmp_path: Path) -> None:
     outcome = search(table(), tmp_path / "run", trials=1)
     assert [one.proposal.origin for one in outcome.study.trials] == [BASELINE]
     sentence = "No supernet was trained: the search ended before that. Give it more time or trials."
     assert sentence in outcome.warnings
 
 
-def test_a_supernet_that_fails_is_said_with_its_reason(
+def test_failed_supernet_is_reported_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> None:
@@ -126,7 +126,7 @@ def test_a_supernet_that_fails_is_said_with_its_reason(
     assert any(one.startswith(reason) for one in outcome.warnings)
 
 
-def test_epochs_that_there_was_no_time_for_are_said(tmp_path: Path) -> None:
+def test_missing_supernet_epochs_are_reported(tmp_path: Path) -> None:
     endless = replace(DRNAS, method=DifferentiableNAS(DrNAS(), epochs=10**6, safeguards=QUICK))
     found = table()
     effort = SearchBudget(8, workers=1)
@@ -134,7 +134,7 @@ def test_epochs_that_there_was_no_time_for_are_said(tmp_path: Path) -> None:
     assert any("of 1000000 epochs: its share of the time was over." in s for s in outcome.warnings)
 
 
-def test_networks_of_a_supernet_that_cannot_be_trained_are_said(
+def test_untrainable_supernet_networks_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = search(table(), tmp_path / "run", trials=2)
@@ -154,7 +154,7 @@ def test_networks_of_a_supernet_that_cannot_be_trained_are_said(
     assert sentence.startswith("None of the networks that the supernet prefers was trained")
 
 
-def test_a_better_baseline_is_compared_with_the_best_of_the_supernet(
+def test_better_baseline_is_compared_with_best_supernet_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = search(table(), tmp_path / "run", trials=3).study
@@ -173,12 +173,12 @@ def test_a_better_baseline_is_compared_with_the_best_of_the_supernet(
     assert supernet_warnings(study, trials[1]) == []
 
 
-def test_other_strategies_have_nothing_to_say(tmp_path: Path) -> None:
+def test_other_strategies_have_no_supernet_warnings(tmp_path: Path) -> None:
     outcome = search(table(), tmp_path / "run", "random", trials=2)
     assert supernet_warnings(outcome.study, outcome.best) == []
 
 
-def test_estimators_warn_of_a_supernet_that_was_not_trained(tmp_path: Path) -> None:
+def test_estimator_warns_of_an_untrained_supernet(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 3)), rng.integers(2, size=60)
     estimator = AutoClassifier(trials=1, strategy=DRNAS, run=tmp_path / "run")

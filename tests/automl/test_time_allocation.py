@@ -30,7 +30,7 @@ def shared(brief: TaskMetadata, seconds: float) -> tuple[int, TimeBudget]:
 
 
 @pytest.mark.parametrize("row", rows_of_table())
-def test_the_table_in_the_docstring_is_what_the_rules_give(row: list[float]) -> None:
+def test_docstring_table_matches_the_rules(row: list[float]) -> None:
     seconds = row[0]
     folds, table = shared(TABLE, seconds)
     _, images = shared(IMAGES, seconds)
@@ -41,13 +41,13 @@ def test_the_table_in_the_docstring_is_what_the_rules_give(row: list[float]) -> 
     assert [round(value, 1) for value in found] == row
 
 
-def test_the_table_is_of_four_times() -> None:
+def test_docstring_table_has_four_times() -> None:
     assert [row[0] for row in rows_of_table()] == [10, 60, 300, 3600]
 
 
 @pytest.mark.parametrize("seconds", [5, 10, 60, 300, 3600])
 @pytest.mark.parametrize("brief", [TABLE, IMAGES, replace(TABLE, columns=5_000)])
-def test_no_part_is_larger_than_the_whole(brief: TaskMetadata, seconds: float) -> None:
+def test_allocated_seconds_never_exceed_the_total(brief: TaskMetadata, seconds: float) -> None:
     _, budget = shared(brief, seconds)
     assert budget.search + budget.reserve == pytest.approx(seconds)
     assert 0 < budget.trial <= budget.search
@@ -55,13 +55,13 @@ def test_no_part_is_larger_than_the_whole(brief: TaskMetadata, seconds: float) -
     assert budget.fold <= budget.trial or not brief.columns
 
 
-def test_a_wide_table_keeps_back_time_for_its_export() -> None:
+def test_wide_table_reserves_export_time() -> None:
     assert search_seconds(60) - search_seconds(60, 2_000) == pytest.approx(2.0)
     assert search_seconds(10) - search_seconds(10, 10**6) == pytest.approx(3.0)
     assert time_budget(60, 2, replace(TABLE, columns=2_000)).export == pytest.approx(3.0)
 
 
-def test_folds_are_as_many_as_the_time_allows() -> None:
+def test_number_of_folds_fits_the_time() -> None:
     large = replace(SMALL, rows=20_000)
     assert n_folds(60, 2, SMALL) == 8
     assert n_folds(6, 2, large) == 1
@@ -78,7 +78,7 @@ def within(brief: TaskMetadata, search: float) -> TimeBudget:
     return time_budget((4 + search + 6) / 0.96, 2, brief)
 
 
-def test_four_times_the_time_is_for_twice_as_many_candidates_of_twice_the_cost() -> None:
+def test_four_times_the_time_doubles_candidates_and_their_cost() -> None:
     """A holdout has no average of many: there, fits may take as much more."""
     folded = replace(SMALL, columns=0, folds=8)  # nothing wide is kept back
     for less, more in pairwise(within(folded, seconds) for seconds in (47.5, 190, 760)):
@@ -89,7 +89,7 @@ def test_four_times_the_time_is_for_twice_as_many_candidates_of_twice_the_cost()
     assert more.fold == pytest.approx(4 * less.fold)
 
 
-def test_without_a_limit_of_time_no_clock_counts() -> None:
+def test_without_time_limit_seconds_are_infinite() -> None:
     assert n_folds(None, 2, SMALL) == 8
     budget = time_budget(None, 2, replace(SMALL, folds=8))
     assert {budget.search, budget.trial, budget.fold, budget.supernet} == {math.inf}

@@ -67,7 +67,7 @@ def run(line: list[str], folder: Path) -> Path:
     return folder / "run"
 
 
-def test_a_search_is_told_calmly_and_within_80_columns(
+def test_fit_output_fits_80_columns(
     run: Path, line: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = Said(capsys, *line, "--fresh")
@@ -85,7 +85,7 @@ def test_a_search_is_told_calmly_and_within_80_columns(
     assert max(map(len, tables)) < 80
 
 
-def test_the_same_line_again_says_so_at_once(
+def test_finished_run_is_reported_at_once(
     run: Path, line: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = Said(capsys, *line)
@@ -95,7 +95,7 @@ def test_the_same_line_again_says_so_at_once(
     assert "Pareto front" in said.out
 
 
-def test_a_finished_line_says_that_it_exports_what_there_was_no_time_for(
+def test_finished_run_exports_what_it_had_no_time_for(
     run: Path, line: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     late = tmp_path / "late"
@@ -114,7 +114,7 @@ def test_a_finished_line_says_that_it_exports_what_there_was_no_time_for(
     assert exports not in Said(capsys, *again).out
 
 
-def test_the_bar_names_what_is_being_done_from_the_first_second(folder: Path) -> None:
+def test_status_names_the_stage_from_the_first_second(folder: Path) -> None:
     master, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 80))
     arguments = ["rows.csv", "--target", "y", "--families", "linear", "--trials", "1"]
@@ -161,9 +161,7 @@ def test_json_is_one_object_on_stdout_and_nothing_else(
     assert Path(found["model"]).is_file()
 
 
-def test_predictions_are_a_table(
-    run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_predictions_are_a_csv(run: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = folder / "predictions.csv"
     said = Said(capsys, "predict", str(run), str(folder / "new.csv"), "--out", str(out))
     assert (said.code, said.out) == (0, "")
@@ -196,7 +194,7 @@ def test_the_leaderboard_marks_what_was_delivered(
     assert {row["trial"] for row in board if row["front"]} == {row["trial"] for row in front}
 
 
-def test_a_trial_that_is_not_there_is_refused_without_a_guess(
+def test_unknown_trial_is_refused_without_a_suggestion(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = json.loads(Said(capsys, "leaderboard", str(run), "--json").out)
@@ -218,7 +216,7 @@ def tested_on_itself(folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def test_test_rows_that_were_trained_on_are_told(
+def test_seen_test_rows_are_reported(
     tested_on_itself: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = Said(capsys, *tested_on_itself, "--fresh")
@@ -243,7 +241,7 @@ def test_a_run_and_its_json_keep_the_notes_on_the_data(
     assert {*kept} <= {*notes}
 
 
-def test_a_spreadsheet_runs_nothing_of_the_predictions(
+def test_spreadsheet_option_quotes_formulas(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = ["=1+1", "@cmd", "+5 apples", "plain"]
@@ -279,7 +277,7 @@ def test_a_trial_is_shown_as_a_tree_and_drawn(
     assert Said(capsys, "show", str(run)).code == 0
 
 
-def test_a_child_is_shown_with_what_changed(
+def test_show_lists_the_changes_of_a_child(
     folder: Path,
     line: list[str],
     capsys: pytest.CaptureFixture[str],
@@ -431,7 +429,7 @@ def test_a_folder_that_cannot_be_written_is_refused(
         assert "Use --run for another folder." in said.err
 
 
-def test_a_run_without_a_finished_trial_says_so(
+def test_run_without_finished_trial_is_reported(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = Said(
@@ -445,7 +443,7 @@ def test_a_run_without_a_finished_trial_says_so(
     assert "no finished trial" in Said(capsys, "export", str(folder / "none")).err
 
 
-def test_predictions_of_image_files_say_which_file(
+def test_image_predictions_name_their_files(
     bad: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = folder / "pictures-run"
@@ -469,7 +467,7 @@ def test_predictions_of_image_files_say_which_file(
     assert len(said.out.splitlines()) == 3
 
 
-def test_what_kind_of_task_it_is_can_be_said(
+def test_kind_option_settles_the_task_kind(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng = np.random.default_rng(0)
@@ -492,7 +490,7 @@ def test_a_seed_below_0_is_refused_in_one_sentence(capsys: pytest.CaptureFixture
     assert "Traceback" not in said.err
 
 
-def test_a_scheduler_that_ends_it_is_heard_as_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_acts_as_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     def working(**_: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
@@ -527,7 +525,7 @@ def test_sigterm_ends_a_background_job_that_ignores_ctrl_c(folder: Path) -> None
     assert (run / "model.onnx").is_file()
 
 
-def test_ctrl_c_before_there_is_a_model_is_told(
+def test_ctrl_c_before_a_model_exits_with_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def stopped(*_: Any, **__: Any) -> None:
@@ -540,9 +538,7 @@ def test_ctrl_c_before_there_is_a_model_is_told(
     assert said.err == "Stopped before there was a model.\n"
 
 
-def test_a_text_that_stands_for_no_label_can_be_named(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_label_option_drops_rows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = folder / "labels.csv"
     path.write_text("x,y\n" + "".join(f"{i},{['NA', 'EU', 'AS'][i % 3]}\n" for i in range(60)))
     line = ["fit", str(path), "--target", "y", "--families", "linear", "--trials", "1"]

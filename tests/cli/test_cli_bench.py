@@ -64,7 +64,7 @@ LINE = (
 )  # fmt: skip
 
 
-def test_a_comparison_is_told_within_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_output_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     said = Said(capsys, *LINE, "--run", "told")
     assert (said.code, said.err) == (0, "")
     assert "27 candidates" in said.out
@@ -82,7 +82,7 @@ def test_a_comparison_is_told_within_80_columns(capsys: pytest.CaptureFixture[st
     assert len(pd.read_csv("told/curves.csv")) == 2 * 10
 
 
-def test_json_is_one_object_and_the_same_line_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_json_is_one_object_and_resumes(capsys: pytest.CaptureFixture[str]) -> None:
     first = json.loads(Said(capsys, *LINE, "--json").out)
     runs = Path(first["folder"]) / "runs.csv"
     assert first["folder"].startswith("bench/mine_for_bench-table-")
@@ -111,7 +111,7 @@ def test_several_metrics_a_clock_and_a_limit(capsys: pytest.CaptureFixture[str])
     assert found["optimum"] == pytest.approx(0.73)
 
 
-def test_a_strategy_of_ones_own_that_fails_costs_only_itself(
+def test_failing_own_strategy_costs_only_itself(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     said = Said(capsys, *LINE, "--strategies", "random,mine_for_bench:Broken", "--run", "broken")
@@ -204,7 +204,7 @@ def test_an_unknown_task_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> 
     assert "got 'cifar1000'. Did you mean 'cifar100'?" in said.err
 
 
-def test_a_picture_is_drawn_or_its_absence_explained(
+def test_missing_matplotlib_is_explained(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -228,12 +228,12 @@ def test_missing_peers_are_named(
         assert f"pip install {package}" in said.err
 
 
-def test_a_metric_of_the_table_alone_may_be_limited(capsys: pytest.CaptureFixture[str]) -> None:
+def test_limit_on_an_unknown_table_metric(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(Said(capsys, *LINE, "--limit", "loss>=1", "--json").out)
     assert (found["limits"], found["optimum"]) == (["loss>=1"], pytest.approx(0.73))
 
 
-def test_all_that_a_folder_holds_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_strategies_of_a_folder_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     one = [*LINE, "--run", "joined", "--strategies"]
     alone = Said(capsys, *one, "evolution").out
     assert "p-value for being better than" not in alone
@@ -269,7 +269,7 @@ def test_long_names_stay_different(capsys: pytest.CaptureFixture[str], folder: P
     assert [head.split()[-1] for head in heads] == ["ms", "repeated"]
 
 
-def test_names_are_cut_in_the_middle() -> None:
+def test_long_names_are_shortened_in_the_middle() -> None:
     from netwright.cli.bench_terminal import shorten_middle
 
     assert shorten_middle("evolution", 9) == "evolution"

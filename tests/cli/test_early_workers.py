@@ -74,7 +74,7 @@ def test_a_worker_warms_up_before_it_knows_the_evaluator(sign: Path, tmp_path: P
         executor.close()
 
 
-def test_workers_that_are_not_needed_end(sign: Path, tmp_path: Path) -> None:
+def test_unneeded_workers_end(sign: Path, tmp_path: Path) -> None:
     executor = Supervised(3)
     try:
         executor.start("test_early_workers:leave_a_sign")
@@ -89,7 +89,7 @@ def test_workers_that_are_not_needed_end(sign: Path, tmp_path: Path) -> None:
         executor.close()
 
 
-def test_a_warm_up_that_fails_is_no_trouble(tmp_path: Path) -> None:
+def test_failing_warm_up_is_ignored(tmp_path: Path) -> None:
     executor = Supervised(1)
     try:
         executor.start("no_such_module:function")
@@ -100,7 +100,7 @@ def test_a_warm_up_that_fails_is_no_trouble(tmp_path: Path) -> None:
         executor.close()
 
 
-def test_they_end_with_the_command_whatever_happens(tmp_path: Path) -> None:
+def test_early_workers_end_with_the_command(tmp_path: Path) -> None:
     before = children()
 
     def command() -> None:
@@ -124,7 +124,7 @@ def test_they_end_with_the_command_whatever_happens(tmp_path: Path) -> None:
         ("adult.csv", "mine", False, ["mine"]),
     ],
 )
-def test_none_start_where_a_run_may_be_finished(
+def test_no_early_workers_for_a_run_that_may_exist(
     data: str, run: str | None, fresh: bool, there: list[str], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -139,6 +139,6 @@ def test_none_start_where_a_run_may_be_finished(
         assert executor is not None
 
 
-def test_options_that_make_no_sense_are_left_to_who_says_so(tmp_path: Path) -> None:
+def test_invalid_worker_count_starts_no_early_workers(tmp_path: Path) -> None:
     with early.early_workers("x.csv", str(tmp_path / "run"), fresh=False, workers=-1) as executor:
         assert executor is None

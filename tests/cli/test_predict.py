@@ -23,7 +23,7 @@ from netwright.pipelines.pipeline import ImagePipeline, fit
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
-def test_texts_and_headings_that_begin_like_a_formula_are_quoted(start: str) -> None:
+def test_texts_and_headings_like_formulas_are_quoted(start: str) -> None:
     safe = for_spreadsheet(pd.DataFrame({f"{start}head": [f"{start}cell", "plain", ""]}))
     assert [*safe.columns] == [f"'{start}head"]
     assert safe.iloc[:, 0].tolist() == [f"'{start}cell", "plain", ""]
@@ -45,7 +45,7 @@ class Terminal(StringIO):
 
 
 @pytest.mark.parametrize(("screen", "shown"), [(Terminal(), "\\x1b[2J"), (StringIO(), "\x1b[2J")])
-def test_a_terminal_gets_no_commands(
+def test_csv_on_a_terminal_is_escaped(
     screen: StringIO, shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = pd.DataFrame({"prediction": ["\x1b[2J"], "p(\x1b[2J)": [0.5]})
@@ -54,7 +54,7 @@ def test_a_terminal_gets_no_commands(
     assert screen.getvalue() == f"prediction,p({shown})\n{shown},0.5\n"
 
 
-def test_names_of_files_that_are_no_text_are_shown(
+def test_undecodable_file_names_are_escaped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.new("L", (4, 4), 9).save(tmp_path / os.fsdecode(b"caf\xe9.png"))

@@ -52,7 +52,7 @@ def bar(progress: FitProgress) -> list[str]:
     return progress._status().plain.split("\n")
 
 
-def test_each_stage_is_named_with_its_seconds(clock: list[float]) -> None:
+def test_status_shows_the_stage_with_its_seconds(clock: list[float]) -> None:
     shown = FitProgress(SearchBudget(60))
     shown(StageStarted("reading", "adult.csv"))
     clock[0] += 3
@@ -64,7 +64,7 @@ def test_each_stage_is_named_with_its_seconds(clock: list[float]) -> None:
     assert bar(shown)[0].endswith("  0 s")
 
 
-def test_before_the_first_trial_ends_it_says_what_runs(clock: list[float]) -> None:
+def test_status_shows_running_trials_before_the_first_ends(clock: list[float]) -> None:
     shown = FitProgress(SearchBudget(60)).with_study(study())
     shown(SearchStarted((Objective("balanced_accuracy", "max"),), 51.6, None))
     shown(StageStarted("searching"))
@@ -75,7 +75,7 @@ def test_before_the_first_trial_ends_it_says_what_runs(clock: list[float]) -> No
     ]  # fmt: skip
 
 
-def test_the_longest_of_what_runs_comes_first_within_80_columns(
+def test_longest_running_trial_comes_first_within_80_columns(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = FitProgress(SearchBudget(60)).with_study(study())
@@ -90,7 +90,7 @@ def test_the_longest_of_what_runs_comes_first_within_80_columns(
     assert max(map(len, (first, second))) < 80
 
 
-def test_a_partial_trial_is_shown_before_there_is_a_better_one(
+def test_best_partial_trial_is_printed(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = FitProgress(SearchBudget(60)).with_study(study())

@@ -19,27 +19,27 @@ def row(trial: int, **more: Any) -> Row:
     return Row(trial, metrics={"accuracy": 0.9}, **settings)
 
 
-def test_one_objective_has_one_star_at_what_was_delivered() -> None:
+def test_star_marks_the_delivered_trial() -> None:
     rows = [row(1, on_front=True), row(2, on_front=True, delivered=True), row(3)]
     shown = table_lines(rows, ["accuracy"], ONE)[1:]
     assert [line.startswith("*") for line in shown] == [False, True, False]
     assert legend(rows, ONE) == "* delivered as model.onnx"
 
 
-def test_before_anything_is_delivered_the_star_is_at_the_best() -> None:
+def test_star_marks_the_best_before_delivery() -> None:
     rows = [row(1, on_front=True), row(2)]
     assert [line[0] for line in table_lines(rows, ["accuracy"], ONE)[1:]] == ["*", " "]
     assert legend(rows, ONE) == "* best so far"
     assert legend([row(1)], ONE) == ""
 
 
-def test_of_several_objectives_the_front_and_the_delivered_are_marked() -> None:
+def test_front_and_delivered_trial_are_marked() -> None:
     rows = [row(1, on_front=True), row(2, on_front=True, delivered=True), row(3)]
     assert [line[:2] for line in table_lines(rows, ["accuracy"], TWO)[1:]] == ["* ", "*>", "  "]
     assert legend(rows, TWO) == "* on the Pareto front, > delivered as model.onnx"
 
 
-def test_a_trial_that_did_not_end_is_not_said_to_run() -> None:
+def test_running_trial_is_shown_as_unfinished() -> None:
     assert table_lines([row(1, status="running")], [], ONE)[1].endswith("unfinished: conv 8")
 
 
@@ -50,7 +50,7 @@ def test_each_column_is_as_wide_as_its_heading() -> None:
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x9b2J", "\x1b]0;title\x07", "\u202e"])
-def test_terminal_commands_are_shown_and_not_sent(
+def test_terminal_control_characters_are_escaped(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_line(f"file {text}.csv")

@@ -40,7 +40,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(3)
 
 
-def test_models_that_err_differently_are_averaged(rng: np.random.Generator) -> None:
+def test_models_with_different_errors_form_an_ensemble(rng: np.random.Generator) -> None:
     truth = rng.integers(2, size=N)
     found = [Member(trial(i), 5, noisy(rng, truth, 2.0)) for i in range(1, 4)]
     found.append(Member(trial(4), 5, noisy(rng, truth, 9.0)))
@@ -53,7 +53,7 @@ def test_models_that_err_differently_are_averaged(rng: np.random.Generator) -> N
     assert choice.metrics["folds"] == 5
 
 
-def test_what_would_make_the_file_too_large_is_left_out(rng: np.random.Generator) -> None:
+def test_members_beyond_the_size_limit_are_dropped(rng: np.random.Generator) -> None:
     truth = rng.integers(2, size=N)
     said = [noisy(rng, truth, 2.0) for _ in range(5)]
     sizes = [10_000_000, 10_000_000, 30_000_000, 1_000, 1_000]
@@ -74,7 +74,7 @@ def test_what_would_make_the_file_too_large_is_left_out(rng: np.random.Generator
     assert set(alone.spec.weight_of) == {2}  # there has to be one
 
 
-def test_models_of_one_fold_do_not_drive_those_of_all_out_of_a_file_that_is_too_large(
+def test_size_limit_keeps_a_member_of_all_folds(
     rng: np.random.Generator,
 ) -> None:
     truth = rng.integers(2, size=N)
@@ -91,7 +91,7 @@ def test_models_of_one_fold_do_not_drive_those_of_all_out_of_a_file_that_is_too_
     assert len({0, 1} & set(bound.spec.weight_of)) == 1
 
 
-def test_rows_of_one_group_are_on_one_side_where_a_choice_is_proven(
+def test_two_fold_checks_keep_groups_together(
     rng: np.random.Generator,
 ) -> None:
     """Two rows of each group err alike: other rows of known groups prove anything."""
@@ -114,7 +114,7 @@ def test_rows_of_one_group_are_on_one_side_where_a_choice_is_proven(
     assert not list(repeated_two_fold(N, 2, rng, np.zeros(N)))  # one group cannot prove anything
 
 
-def test_clearly_better_means_the_same_for_metrics_that_rise() -> None:
+def test_minimal_gain_is_relative_for_maximised_metrics_too() -> None:
     """Of 167 errors in 1,000 rows a model of one fold makes five less: that is no 5 %."""
     truth = np.arange(2_000) % 2
     second = np.where(truth == 1, 0.9, 0.1)
@@ -129,7 +129,7 @@ def test_clearly_better_means_the_same_for_metrics_that_rise() -> None:
     ) == {1, 2}
 
 
-def test_one_step_is_the_best_model_alone(rng: np.random.Generator) -> None:
+def test_single_greedy_step_selects_the_best_model(rng: np.random.Generator) -> None:
     truth = rng.integers(2, size=N)
     found = [Member(trial(i), 5, noisy(rng, truth, 4.0 - i)) for i in (1, 2, 3)]
     assert select_ensemble(
@@ -138,7 +138,7 @@ def test_one_step_is_the_best_model_alone(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize(("noise", "wins"), [(0.2, {9}), (1.9, {1, 2, 9}), (9.0, {1, 2})])
-def test_a_model_of_one_fold_has_half_a_say_but_where_one_choice_is_clearly_better(
+def test_partial_trials_get_half_the_weight_unless_clearly_better(
     noise: float, wins: set[int], rng: np.random.Generator
 ) -> None:
     truth = rng.integers(2, size=N)
@@ -158,7 +158,7 @@ def test_a_model_of_one_fold_has_half_a_say_but_where_one_choice_is_clearly_bett
         assert choice.metrics["folds"] == 5
 
 
-def test_a_row_is_judged_by_the_members_that_know_it(rng: np.random.Generator) -> None:
+def test_mean_uses_members_with_a_prediction(rng: np.random.Generator) -> None:
     said = [np.array([1.0, 2.0, 3.0, np.nan]), np.array([3.0, np.nan, 5.0, np.nan])]
     mean = mean_of_available(said, [0.25, 0.75])
     assert mean[:3].tolist() == [2.5, 2.0, 4.5]
@@ -170,7 +170,7 @@ def test_a_row_is_judged_by_the_members_that_know_it(rng: np.random.Generator) -
     ]
 
 
-def test_of_a_candidate_the_trial_with_most_folds_counts(tmp_path: Path) -> None:
+def test_candidate_joins_with_its_trial_of_most_folds(tmp_path: Path) -> None:
     trials = [
         trial(1, 1, "a"), trial(2, 5, "a"), trial(3, 1, "b"), trial(4, 5, "c"),
         trial(5, 5, "d", Status.INFEASIBLE),
@@ -190,7 +190,9 @@ def test_of_a_candidate_the_trial_with_most_folds_counts(tmp_path: Path) -> None
     assert [one.trial.id for one in found] == [2, 3]
 
 
-def test_the_temperature_of_sure_and_of_honest_probabilities(rng: np.random.Generator) -> None:
+def test_temperature_of_overconfident_and_calibrated_probabilities(
+    rng: np.random.Generator,
+) -> None:
     p = rng.uniform(0.02, 0.98, size=4000)
     truth = (rng.random(4000) < p).astype(int)
     honest = np.stack([1 - p, p], 1).astype(np.float32)
@@ -200,7 +202,7 @@ def test_the_temperature_of_sure_and_of_honest_probabilities(rng: np.random.Gene
     assert fit_temperature(sure[:100], ScoringTargets(truth[:100])) == 1  # too few to tell
 
 
-def test_the_threshold_follows_the_metric(rng: np.random.Generator) -> None:
+def test_threshold_follows_the_metric(rng: np.random.Generator) -> None:
     p = rng.beta(1, 6, size=3000)  # a rare class
     truth = (rng.random(3000) < p).astype(int)
     second = p.astype(np.float32)

@@ -52,7 +52,7 @@ def ensembles(trials: Sequence[Trial], **fields: Any) -> list[Trial]:
     return [one for one in some if all(getattr(one.ensemble, k) == v for k, v in fields.items())]
 
 
-def test_trees_are_fitted_again_on_all_rows(tmp_path: Path) -> None:
+def test_trees_are_refitted_on_all_rows(tmp_path: Path) -> None:
     found = steps_and_a_line()
     outcome = search(found, tmp_path / "run", 9, families=["extra_trees", "lightgbm"])
     trials = {one.id: one for one in outcome.study.trials}
@@ -76,13 +76,13 @@ def test_trees_are_fitted_again_on_all_rows(tmp_path: Path) -> None:
     assert said[again[0].id] == f"refit of {again[0].proposal.parents[0]}"
 
 
-def test_others_offer_the_model_of_a_fold(tmp_path: Path) -> None:
+def test_learners_without_refit_export_a_fold_model(tmp_path: Path) -> None:
     trials = search(steps_and_a_line(), tmp_path / "run", 2, families=["linear"]).study.trials
     assert not ensembles(trials, refit=True)
     assert ensembles(trials, first_fold=True)
 
 
-def test_averages_are_offered_of_one_model_for_each_member(tmp_path: Path) -> None:
+def test_ensembles_of_single_models_are_exported(tmp_path: Path) -> None:
     found = steps_and_a_line()
     outcome = search(found, tmp_path / "run", 9)
     trials = {one.id: one for one in outcome.study.trials}
@@ -109,7 +109,7 @@ def test_averages_are_offered_of_one_model_for_each_member(tmp_path: Path) -> No
         assert one.metrics["rmse"] == same.metrics["rmse"]
 
 
-def test_the_best_has_the_refits_of_its_members(tmp_path: Path) -> None:
+def test_best_ensemble_contains_refits_of_its_members(tmp_path: Path) -> None:
     outcome = search(steps_and_a_line(), tmp_path / "run", 9)
     again = {one.id: one.proposal.parents[0] for one in ensembles(outcome.study.trials, refit=True)}
     inside = set(outcome.best.proposal.parents) & set(again)
@@ -123,7 +123,7 @@ def test_the_best_has_the_refits_of_its_members(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("small", "left"), [(1.0, 1), (1.1, 2), (0.9, 1)])
-def test_a_small_average_that_is_no_worse_leaves_nothing_to_the_large_one(
+def test_large_ensemble_is_dropped_if_small_is_no_worse(
     small: float, left: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """They are chosen on 5,000 rows, and judged on all."""
@@ -147,7 +147,7 @@ def test_a_small_average_that_is_no_worse_leaves_nothing_to_the_large_one(
     assert len(wanted.ensembles[0].spec.weights) == (3 if small > 1 else 2)
 
 
-def test_without_time_nothing_is_fitted_again_and_the_same_line_goes_on(tmp_path: Path) -> None:
+def test_refits_without_time_are_made_up_for_on_resume(tmp_path: Path) -> None:
     found = steps_and_a_line()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("netwright.automl.export.exporter.refit_trials", lambda *_: iter(()))
@@ -174,7 +174,7 @@ def test_without_time_nothing_is_fitted_again_and_the_same_line_goes_on(tmp_path
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("family", ["lightgbm", "histogram", "forest"])
-def test_classes_are_fitted_again(family: str, classes: int, tmp_path: Path) -> None:
+def test_classifiers_are_refitted(family: str, classes: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 3))
     y = (x[:, 0] + 0.3 * rng.normal(size=300) > 0).astype(int)

@@ -61,7 +61,7 @@ def failing(call: Callable[..., Any], from_: int, error: BaseException) -> Calla
     return made
 
 
-def test_a_longer_search_is_delivered_though_its_delivery_was_cut_short(
+def test_resume_delivers_longer_search_after_interrupted_delivery(
     line: Task, tmp_path: Path
 ) -> None:
     first = search(line, tmp_path / "run", 1)
@@ -87,7 +87,7 @@ def test_a_longer_search_is_delivered_though_its_delivery_was_cut_short(
         (KeyboardInterrupt(), "the front was not exported completely: it was stopped"),
     ],
 )
-def test_what_happens_after_the_best_does_not_cost_it(
+def test_errors_after_the_best_keep_the_best(
     error: BaseException, sentence: str, line: Task, tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -103,7 +103,7 @@ def test_what_happens_after_the_best_does_not_cost_it(
     assert len(again.front) > 1
 
 
-def test_ctrl_c_while_trees_are_fitted_again_costs_these(line: Task, tmp_path: Path) -> None:
+def test_ctrl_c_during_refits_costs_only_refits(line: Task, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             exporter, "refit_trials", failing(exporter.refit_trials, 1, KeyboardInterrupt())
@@ -113,7 +113,7 @@ def test_ctrl_c_while_trees_are_fitted_again_costs_these(line: Task, tmp_path: P
     assert outcome.model.path.is_file()
 
 
-def test_a_disk_that_is_full_from_the_beginning_is_said(line: Task, tmp_path: Path) -> None:
+def test_full_disk_at_first_export_is_reported(line: Task, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "refit_trials", lambda *_: [])
         patch.setattr(
@@ -136,7 +136,7 @@ def search_of(*objectives: Objective, limits: tuple[Limit, ...] = ()) -> Finishe
 RMSE, LATENCY = Objective("rmse", "min"), Objective("latency", "min")
 
 
-def test_where_the_best_breaks_a_limit_figures_of_more_rows_come_first() -> None:
+def test_best_of_prefers_more_folds_if_chosen_breaks_limit() -> None:
     rows = {
         1: row(1, rmse=0.5, folds=8.0, size=900.0),
         2: row(2, rmse=0.6, folds=8.0, size=90.0),
@@ -147,14 +147,14 @@ def test_where_the_best_breaks_a_limit_figures_of_more_rows_come_first() -> None
     assert best_of(rows, search_of(RMSE, limits=(Limit("size", at_most=1.0),)), chosen=1) is None
 
 
-def test_of_several_objectives_the_front_is_what_nothing_beats() -> None:
+def test_front_of_several_objectives_is_nondominated() -> None:
     figures = {1: (1.0, 3.0), 2: (1.0, 2.0), 3: (2.0, 1.0), 4: (3.0, 2.0)}
     rows = {n: row(n, rmse=rmse, latency=latency) for n, (rmse, latency) in figures.items()}
     front = front_of(rows, search_of(RMSE, LATENCY), chosen=1)
     assert {one.trial for one in front} == {1, 2, 3}  # what is delivered is among them
 
 
-def test_of_one_objective_the_front_is_whoever_is_faster() -> None:
+def test_front_of_one_objective_trades_for_latency() -> None:
     figures = {1: (0.5, 9.0, 8.0), 2: (0.6, 5.0, 8.0), 3: (0.7, 6.0, 8.0), 4: (0.1, 1.0, 1.0)}
     rows = {n: row(n, rmse=a, latency=b, folds=c) for n, (a, b, c) in figures.items()}
     assert [one.trial for one in front_of(rows, search_of(RMSE), chosen=1)] == [1, 2]
@@ -186,7 +186,7 @@ def spoiled(path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["empty", "cut", "link", "pipe", "infinite"])
-def test_broken_predictions_cost_their_trial_not_the_delivery(
+def test_broken_predictions_cost_only_their_trial(
     how: str, line: Task, searched: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -202,7 +202,7 @@ def test_broken_predictions_cost_their_trial_not_the_delivery(
 
 
 @pytest.mark.parametrize("name", ["pipeline.json", "*.safetensors"])
-def test_broken_weights_cost_their_trial_not_the_delivery(
+def test_broken_weights_cost_only_their_trial(
     name: str, line: Task, searched: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -215,9 +215,7 @@ def test_broken_weights_cost_their_trial_not_the_delivery(
     assert outcome.best.id != 1
 
 
-def test_links_in_place_of_a_trial_and_its_files_are_not_followed(
-    line: Task, searched: Path, tmp_path: Path
-) -> None:
+def test_links_in_a_run_folder_are_not_followed(line: Task, searched: Path, tmp_path: Path) -> None:
     run, outside = tmp_path / "run", tmp_path / "outside"
     shutil.copytree(searched, run)
     outside.mkdir()
@@ -233,7 +231,7 @@ def test_links_in_place_of_a_trial_and_its_files_are_not_followed(
 
 
 @pytest.mark.parametrize("folds", [-1.0, 1e12, float("nan"), float("inf")])
-def test_a_number_of_folds_that_no_trial_has_is_refused(folds: float) -> None:
+def test_impossible_number_of_folds_is_refused(folds: float) -> None:
     trial = Trial(1, Proposal(Candidate({})), 0, Status.DONE, {"folds": folds})
     with pytest.raises(RunError, match="folds of trial 1 of run must be from 0 to 100"):
         check_folds([trial], Path("run"))

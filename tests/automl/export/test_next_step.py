@@ -98,7 +98,7 @@ def keys(steps: list[PlanStep]) -> list[Any]:
     return [key_of(step.export_item) for step in steps if isinstance(step, ExportStep)]
 
 
-def test_the_best_average_has_its_refits_and_comes_first() -> None:
+def test_best_ensemble_with_refits_is_exported_first() -> None:
     first, best, *_ = carried_out(search_of(), ENSEMBLES, ExportProgress())
     assert first == RefitStep("best", (1, 2), ENSEMBLES.export_seconds)
     assert isinstance(best, ExportStep)
@@ -109,7 +109,7 @@ def test_the_best_average_has_its_refits_and_comes_first() -> None:
     assert spec.weight_of[1] == pytest.approx(2 * spec.weight_of[4])
 
 
-def test_every_item_is_exported_once_and_then_there_is_nothing_to_do() -> None:
+def test_every_item_is_exported_once() -> None:
     steps = carried_out(search_of(), ENSEMBLES, ExportProgress())
     exported = keys(steps)
     assert len(set(exported)) == len(exported)
@@ -118,20 +118,20 @@ def test_every_item_is_exported_once_and_then_there_is_nothing_to_do() -> None:
     assert not [step for step in steps if isinstance(step, NoTimeLeft)]
 
 
-def test_a_user_who_has_stopped_the_search_waits_for_no_refit() -> None:
+def test_interrupted_search_skips_refits() -> None:
     steps = carried_out(search_of(interrupted=True), ENSEMBLES, ExportProgress())
     assert not [step for step in steps if isinstance(step, RefitStep)]
     assert keys(steps)[0] == BOTH.spec
 
 
-def test_where_time_is_short_the_best_single_model_that_fits_is_written() -> None:
+def test_short_time_exports_the_best_single_model_in_time() -> None:
     assert keys(carried_out(search_of(interrupted=True), ENSEMBLES, ExportProgress(), 2.0))[0] == 2
     small = replace(ENSEMBLES, n_bytes={1: 2_000_000, 2: 2_000_000})
     assert keys(carried_out(search_of(interrupted=True), small, ExportProgress(), 1.6))[0] == 1
     assert keys(carried_out(search_of(interrupted=True), small, ExportProgress(), 0.1))[0] == 1
 
 
-def test_what_cannot_be_exported_makes_way_for_the_next() -> None:
+def test_failed_export_is_followed_by_the_next_item() -> None:
     tried: frozenset[Any] = frozenset({BOTH.spec})
     step = next_step(search_of(interrupted=True), ENSEMBLES, ExportProgress(attempted=tried), LONG)
     assert step == ExportStep(TRIALS[0], "best")
@@ -141,7 +141,7 @@ def test_what_cannot_be_exported_makes_way_for_the_next() -> None:
     assert key_of(step.export_item) == EnsembleSpec.of({1: 1.0}, first_fold=True)
 
 
-def test_after_the_best_there_is_an_end_where_the_time_is_up() -> None:
+def test_export_stops_after_the_best_when_time_is_up() -> None:
     late = ExportProgress(
         chosen=1, attempted=frozenset({1}), best_seconds=4.0, refit_rounds=frozenset({"singles"})
     )
@@ -153,14 +153,14 @@ def test_after_the_best_there_is_an_end_where_the_time_is_up() -> None:
     assert next_step(search_of(), ENSEMBLES, replace(late, stopped=True), LONG) == NoTimeLeft()
 
 
-def test_the_next_export_may_take_as_long_as_those_before() -> None:
+def test_expected_seconds_follow_previous_exports() -> None:
     progress = ExportProgress(best_seconds=8.0, export_seconds={"faster": (1.0, 0.2, 3.0)})
     assert ExportProgress(best_seconds=8.0).expected_seconds("faster") == 2.0
     assert progress.expected_seconds("faster") == 3.0
     assert progress.expected_seconds("rest") == 8.0
 
 
-def test_what_was_delivered_is_delivered_again_and_the_front_completed() -> None:
+def test_resumed_export_redelivers_and_completes_the_front() -> None:
     search = made(search_of(), BOTH.spec)
     progress = ExportProgress(resumed=search.trials[-1])
     steps = carried_out(search, ENSEMBLES, progress, seconds=0.0)
@@ -169,7 +169,7 @@ def test_what_was_delivered_is_delivered_again_and_the_front_completed() -> None
     assert not [step for step in steps if isinstance(step, NoTimeLeft)]
 
 
-def test_some_members_of_a_network_are_offered_where_it_has_more() -> None:
+def test_networks_of_members_are_exported_pruned() -> None:
     ensembles = replace(ENSEMBLES, n_members={2: 8})
     items = [
         one.export_item
@@ -188,7 +188,7 @@ def test_some_members_of_a_network_are_offered_where_it_has_more() -> None:
     assert not [one for one in few if isinstance(one.export_item, PrunedNetwork)]
 
 
-def test_without_folds_the_front_is_exported_and_where_it_is_broken_what_is_behind() -> None:
+def test_without_folds_front_then_other_trials_are_exported() -> None:
     search = search_of(None, trials_with_model=frozenset({1, 2, 3}))
     assert keys(carried_out(search, None, ExportProgress())) == [1]  # it dominates the others
     step = next_step(search, None, ExportProgress(attempted=frozenset({1})), LONG)

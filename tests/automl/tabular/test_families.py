@@ -28,7 +28,7 @@ BRIEFS = [
 
 
 @pytest.mark.parametrize("brief", BRIEFS, ids=lambda brief: brief.kind)
-def test_every_recipe_is_in_the_space_as_it_is_written(brief: TaskMetadata) -> None:
+def test_every_default_config_is_legal_in_the_space(brief: TaskMetadata) -> None:
     space = space_for(brief)
     for name, recipes in DEFAULT_CONFIGS.items():
         for recipe in recipes if name in installed_families() else ():
@@ -45,7 +45,7 @@ def test_every_recipe_is_in_the_space_as_it_is_written(brief: TaskMetadata) -> N
     assert tried == set(installed_families())
 
 
-def test_the_first_candidates_are_those_that_were_measured() -> None:
+def test_table_configs_start_with_the_measured_portfolio() -> None:
     """A table like those of the development tables: nothing of what was chosen is lost."""
     brief = TaskMetadata("binary", 3_000, columns=10, categorical=4, classes=2, folds=5)
     candidates, wishes = portfolio(space_for(brief), brief), table_configs(brief)
@@ -61,7 +61,7 @@ def test_the_first_candidates_are_those_that_were_measured() -> None:
 
 
 @pytest.mark.parametrize("name", installed_families())
-def test_a_family_can_be_searched_alone(name: str) -> None:
+def test_single_family_can_be_searched(name: str) -> None:
     brief = TaskMetadata(
         "binary", 500, columns=9, categorical=3, classes=2, folds=8, families=(name,)
     )
@@ -73,14 +73,14 @@ def test_a_family_can_be_searched_alone(name: str) -> None:
         assert summary(space.fill(candidate))
 
 
-def test_names_are_checked_and_kept_in_order() -> None:
+def test_family_names_are_checked_and_ordered() -> None:
     assert check_families(("tabm", "lightgbm")) == ("lightgbm", "tabm")
     assert set(NETWORK_FAMILIES) <= set(check_families(()))
     with pytest.raises(InputError, match="families must be known ones, got 'lightbgm'"):
         check_families(("lightbgm",))
 
 
-def test_a_target_that_is_positive_and_skewed_may_be_learnt_as_logarithms() -> None:
+def test_skewed_positive_target_opens_the_log_transform() -> None:
     with_logs, without = (
         family_pipelines(TaskMetadata("regression", 500, columns=3, logs=logs))
         for logs in (True, False)
@@ -88,7 +88,7 @@ def test_a_target_that_is_positive_and_skewed_may_be_learnt_as_logarithms() -> N
     assert without["linear"].target == "plain" != with_logs["linear"].target
 
 
-def test_a_brief_comes_back_as_itself() -> None:
+def test_task_metadata_json_roundtrip_of_tables() -> None:
     for brief in BRIEFS:
         assert TaskMetadata.from_json(brief.json()) == brief
     old = '{"kind": "binary", "rows": 5, "image": null}'

@@ -22,7 +22,7 @@ def space() -> Space[float]:
     return Space(Float(0.0, 1.0))
 
 
-def test_the_portfolio_comes_first_and_the_better_half_goes_on(space: Space[float]) -> None:
+def test_portfolio_is_evaluated_first_and_better_half_promoted(space: Space[float]) -> None:
     first = [Candidate({"": value}) for value in (0.9, 0.1, 0.5, 0.3)]
     problem = Problem(space, (Objective("loss", "min"),), fidelities=(0.2, 0.4, 0.6, 0.8, 1.0))
 
@@ -41,7 +41,7 @@ def test_the_portfolio_comes_first_and_the_better_half_goes_on(space: Space[floa
     assert len(low) - 2 <= 2 * len(full[1:]) <= len(low) + 1
 
 
-def test_a_strategy_with_fidelities_of_its_own_keeps_them() -> None:
+def test_multi_fidelity_algorithm_keeps_its_fidelities() -> None:
     own = ASHA(RegularizedEvolution(), eta=3)
     found = portfolio_then_halving(own, [], n_folds=5)
     assert isinstance(found, ASHA)
