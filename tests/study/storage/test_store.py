@@ -103,7 +103,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
         lambda: Store.open_writable(tmp_path, IDENTITY),
         lambda: Store.open_read_only(tmp_path),
     ):
-        with pytest.raises(RunError, match="its store has version 99, this one reads 3"):
+        with pytest.raises(RunError, match="its store has version 99, this one reads 4"):
             open_store()
 
 

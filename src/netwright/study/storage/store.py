@@ -41,7 +41,7 @@ from netwright.study.storage.schema import (
 )
 from netwright.trials.trial import Trial
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Version of the tables in `schema`; a file of another version is refused."""
 _UNFLUSHED_BYTES = 1 << 20
 """Bytes of text that rows may have beyond the file's size: pages that are still in memory."""
