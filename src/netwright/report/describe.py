@@ -10,9 +10,24 @@ from netwright.networks.training.recipe import Training
 from netwright.pipelines.interfaces import Learner
 from netwright.space.candidate import Candidate
 
-_OMITTED_LAYERS = {"GlobalPool", "Dropout", "Skip", "Linear", "Columns", "Given"}
+_OMITTED_LAYERS = {
+    "GlobalPool",
+    "Dropout",
+    "Skip",
+    "Linear",
+    "Columns",
+    "Given",
+    "OneHotOrEmbedding",
+}
 """Layers that nearly every network has, left out."""
 _SIZE_FIELDS = ("channels", "features", "expand", "heads", "size")
+_TREE_SETTINGS = {
+    "num_leaves": "leaves",
+    "max_leaf_nodes": "leaves",
+    "max_depth": "depth",
+    "depth": "depth",
+}
+"""Setting of a tree learner -> its name in a description."""
 
 
 def summary(description: object, length: int = 34) -> str:
@@ -34,9 +49,9 @@ def _network(description: object) -> object:
 def _learner(learner: object) -> Iterator[str]:
     """Yield the words of ``LightGBM, leaves 31, rate 0.05``."""
     yield type(learner).__name__
-    for name in ("leaves", "depth"):
-        if hasattr(learner, name) and hasattr(learner, "learning_rate"):
-            yield f"{name} {getattr(learner, name)}"
+    for setting, name in _TREE_SETTINGS.items():
+        if hasattr(learner, setting) and hasattr(learner, "learning_rate"):
+            yield f"{name} {getattr(learner, setting)}"
     if hasattr(learner, "learning_rate"):
         yield f"rate {show_value(learner.learning_rate)}"
 
