@@ -19,10 +19,10 @@ from netwright.trials.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
 
-HEAD = """# What there is
+HEAD = """# Catalog
 
-This page is made from the rows of `netwright.catalog`. The names of strategies and families are those
-of the command line; in Python, objects are passed.
+This page is generated from `netwright.catalog`. Strategies and families are listed under their
+command-line names; in Python, pass objects instead.
 """
 
 
@@ -44,8 +44,8 @@ def page() -> str:
         table(("--strategy", "what it is"), ((row.name, row.help) for row in catalog.BLACK_BOX)),
         f"`{'`, `'.join(catalog.WRAPPERS)}` take their candidates from any other: `asha+evolution`. "
         "`module:Object` is your own, from a module in this folder or an installed one.",
-        "## Strategies that share weights\n\nThey train one network of shared weights first, and "
-        "propose what it prefers.",
+        "## Strategies that share weights\n\nThese strategies first train one network with shared "
+        "weights, then propose the candidates that it ranks highest.",
         table(("--strategy", "what it is"), ((row.name, row.help) for row in catalog.SUPERNETS)),
         "## Families of models for tables",
         table(

@@ -110,7 +110,7 @@ def run_and_deliver(
     if not no_new_trial:
         return outcome
     longer = wording(python="Use a larger time.", shell="Use a larger --time.")
-    warning = f"There was no time for another trial. {longer}"
+    warning = f"No time was left to evaluate another candidate. {longer}"
     return replace(outcome, warnings=(*outcome.warnings, warning))
 
 

@@ -41,7 +41,7 @@ _DEFAULT_SECONDS = 60
 
 app = typer.Typer(
     name="netwright",
-    help="Designs the model instead of only tuning it: searches neural architectures and whole "
+    help="Design the model instead of only tuning it: search neural architectures and whole "
     "pipelines for your data, your limits and your device.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
@@ -77,11 +77,12 @@ Test = Annotated[str | None, _option("Test data, which the search never sees.", 
 Time = Annotated[
     float | None,
     _option(
-        "Time limit for everything, in seconds.  [default: 60, without --trials and --until]",
+        "Time limit for the whole command, in seconds.  [default: 60 if neither --trials nor --until "
+        "is given]",
         metavar="SECONDS",
     ),
 ]
-Trials = Annotated[int | None, _option("Number of candidates to evaluate.", metavar="N")]
+Trials = Annotated[int | None, _option("Maximum number of trials.", metavar="N")]
 Objectives = Annotated[
     list[str] | None,
     _option("Metric to optimise; repeat for several.", "--objective", metavar="METRIC"),
@@ -94,16 +95,18 @@ Limits = Annotated[
 ]
 StopLimits = Annotated[
     list[str] | None,
-    _option("Stop when this is reached, such as 'accuracy>=0.99'.", metavar="LIMIT"),
+    _option("Stop as soon as a trial reaches this, such as 'accuracy>=0.99'.", metavar="LIMIT"),
 ]
 KindName = Annotated[
     str | None,
-    _option("classification or regression, if the target could be either.", metavar="KIND"),
+    _option(
+        "Kind of task, classification or regression, if the target could be either.", metavar="KIND"
+    ),
 ]
 MissingLabels = Annotated[
     list[str] | None,
     _option(
-        "Text in the target that means a missing label, such as NA; repeat for several.",
+        "Text in the target that stands for a missing label, such as NA; repeat for several.",
         "--missing-label",
         metavar="TEXT",
     ),
@@ -114,14 +117,14 @@ StrategyName = Annotated[
         "--strategy",
         metavar="NAME",
         help=f"{_names(catalog.BLACK_BOX)}; with a supernet: {_names(catalog.SUPERNETS)}; "
-        "asha+evolution for ASHA over evolution; or module:Object.",
+        "asha+evolution for ASHA with candidates from evolution; or module:Object.",
     ),
 ]
 Families = Annotated[
     str | None,
     _option(
-        f"Families of models for tables, separated by commas: {_names(catalog.FAMILIES)}.  "
-        "[default: all that are installed]",
+        f"Model families for tables, separated by commas: {_names(catalog.FAMILIES)}.  "
+        "[default: all installed]",
         metavar="NAMES",
     ),
 ]
@@ -136,33 +139,37 @@ SpaceName = Annotated[
 RunSpace = Annotated[
     str | None,
     _option(
-        "The search space of the run, module:Object, if it is your own.", "--space", metavar="NAME"
+        "The run's search space, module:Object, if you passed your own to fit.",
+        "--space",
+        metavar="NAME",
     ),
 ]
 Seed = Annotated[
     int,
     typer.Option(
-        metavar="N", help="Random seed; with --trials and one worker, the search is reproducible."
+        metavar="N", help="Random seed; with --trials and equal --workers, searches are equal."
     ),
 ]
 Workers = Annotated[
-    int, typer.Option(metavar="N", help="Trials that run in parallel; 0 for one per core.")
+    int, typer.Option(metavar="N", help="Number of worker processes; 0 for one per core.")
 ]
 Run = Annotated[str | None, _option("Run folder.  [default: runs/NAME-HASH]", metavar="FOLDER")]
 Fresh = Annotated[
-    bool, typer.Option("--fresh", help="Start over: delete what the run folder holds.")
+    bool, typer.Option("--fresh", help="Start over: delete the contents of the run folder.")
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")
+    bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")
 ]
 RunArgument = Annotated[Path, _argument("A run folder.", "RUN")]
-Trial = Annotated[int | None, _argument("A trial's id.  [default: the delivered one]", "TRIAL")]
+Trial = Annotated[int | None, _argument("Id of a trial.  [default: the delivered trial]", "TRIAL")]
 FrontTrial = Annotated[
     int | None,
-    _option("A trial of the front.  [default: the delivered one]", "--trial", metavar="TRIAL"),
+    _option(
+        "Id of a trial of the front.  [default: the delivered trial]", "--trial", metavar="TRIAL"
+    ),
 ]
 ModelFile = Annotated[Path, _argument("An ONNX file or a run folder.", "MODEL")]
-Rows = Annotated[str, _argument("Rows or images to predict.", "DATA")]
+Rows = Annotated[str, _argument("Rows or images to predict on.", "DATA")]
 Csv = Annotated[
     Path | None, _option("CSV file to write.  [default: stdout]", "--out", metavar="FILE")
 ]
@@ -193,7 +200,7 @@ Strategies = Annotated[
     ),
 ]
 Seeds = Annotated[
-    int, typer.Option(metavar="N", help="Runs of each strategy, paired by their seeds.")
+    int, typer.Option(metavar="N", help="Number of runs per strategy, paired by seed.")
 ]
 Evaluations = Annotated[
     float | None,
@@ -367,7 +374,7 @@ def demo(context: typer.Context, *, as_json: Json = False) -> None:
 def predict(
     model: ModelFile, data: Rows, *, out: Csv = None, spreadsheet: Spreadsheet = False
 ) -> None:
-    """Predict with a model: labels and probabilities, or values."""
+    """Predict labels and probabilities, or values for regression."""
     from netwright.cli.predict import for_spreadsheet, predictions, write
 
     frame = predictions(model, data)

@@ -39,7 +39,7 @@ def print_opening(title: str, oracle: TableOracle, n_seeds: int, folder: Path) -
         f"searched  {searched} ({trainings}){at_fidelity}{limits}",
         f"reported  {_describe_report(oracle)}",
         f"budget    {_describe_budget(settings)} per strategy and seed, {plural(n_seeds, 'seed')}",
-        f"-> {folder}   (Ctrl-C stops; run the same command again to resume)",
+        f"folder    {folder}   (Ctrl-C stops; run the same command again to resume)",
     ]
     for line in lines:
         print_wrapped(line, hanging_indent=" " * 10, break_long_words=False)
@@ -84,7 +84,7 @@ def print_summary(summary: Summary, n_seeds: int) -> None:
     print_line()
     hypervolume = "hypervolume of " if len(settings.search) > 1 else ""
     searched = " x ".join(objective.metric for objective in settings.search)
-    print_line(f"{unit} until the best {hypervolume}{searched} of the table was found")
+    print_line(f"{unit} until the best {hypervolume}{searched} in the table was found")
     _print_columns(
         ["strategy", "found", "expected", "median", "90 %", "repeated"],
         [
@@ -109,11 +109,11 @@ def _explain_columns(summary: Summary, matches: str, unit: str) -> Iterator[str]
     reference = summary.reference
     if len(summary.strategies) > 1:
         yield (
-            f"p: p-value for being better than {reference}; one-sided Wilcoxon signed-rank test over "
-            "paired seeds, Holm-corrected."
+            f"p: one-sided Wilcoxon signed-rank test of being better than {reference}, over paired "
+            "seeds, Holm-corrected."
         )
     yield f"{matches}: {unit} after which the mean reaches the final mean of {reference}."
-    yield "ms: median CPU time of the strategy for a proposal."
+    yield "ms: median CPU time of the strategy per proposal, in milliseconds."
     searched, reported = summary.settings.search, summary.settings.report
     if searched != reported:
         reported_names, searched_names = (
@@ -121,12 +121,12 @@ def _explain_columns(summary: Summary, matches: str, unit: str) -> Iterator[str]
             for objectives in (reported, searched)
         )
         yield (
-            f"regret: distance to the best {reported_names} in the table, which need not be that of "
+            f"regret: distance to the best {reported_names} in the table; another candidate may have "
             f"the best {searched_names}."
         )
-    yield f"expected: {unit} of all runs per run that found it (ERT)."
+    yield f"expected: {unit} of all runs divided by the number of runs that found it (ERT)."
     yield "median, 90 %: Kaplan-Meier quantiles; runs that did not find it are censored."
-    yield "repeated: share of evaluations whose candidate was evaluated before."
+    yield "repeated: share of evaluations spent on a candidate evaluated before."
 
 
 def _print_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -155,7 +155,7 @@ def _print_opening(task: Task, study: Study[Any], budget: SearchBudget) -> None:
     print_line("Run the same command again to resume.")
     n_ended = sum(trial.status is not Status.RUNNING for trial in study.trials)
     if n_ended:
-        print_line(f"Resuming after {plural(n_ended, 'trial')} and {study.seconds:.0f} s.")
+        print_line(f"Resuming: {plural(n_ended, 'trial')} and {study.seconds:.0f} s used so far.")
     print_line()
 
 
@@ -182,10 +182,14 @@ def _print_leaderboard(outcome: FitResult) -> None:
     shown = [row for i, row in enumerate(rows) if i < _MAX_LEADERBOARD_ROWS or row.delivered]
     extra = ", and the delivered one" if len(shown) > _MAX_LEADERBOARD_ROWS else ""
     n_best = min(_MAX_LEADERBOARD_ROWS, len(rows))
-    print_line(f"\nLeaderboard, the best {n_best} of {plural(len(rows), 'trial')}{extra}")
+    n_trials = plural(len(rows), "trial")
+    best = f"best {n_best} of {n_trials}" if n_best < len(rows) else f"all {n_trials}"
+    print_line(f"\nLeaderboard: {best}{extra}")
     for line in table_lines(shown, metric_columns(objectives, {}), objectives):
         print_line(line)
     print_line(legend(shown, objectives))
+    if any(row.what.startswith("at ") for row in shown):
+        print_line("at N %: trained on part of the folds or epochs; ranked below full trials")
 
 
 def _print_outcome(outcome: FitResult, method: Method) -> None:
@@ -200,7 +204,9 @@ def _print_outcome(outcome: FitResult, method: Method) -> None:
     parity = outcome.parity
     print_line(f"model   {outcome.model.path}   (trial {outcome.best.id})")
     rows = plural(parity.rows, "row")
-    print_line(f"check   predictions match the trained model to {parity.difference:.0e} ({rows})")
+    print_line(
+        f"check   predictions match the trained model to within {parity.difference:.0e} ({rows})"
+    )
     if outcome.test and outcome.task.test:
         test = f"test    {_test_scores(outcome)}   ({_describe_test_rows(outcome.task)})"
         print_wrapped(test, hanging_indent=" " * 8)
@@ -213,10 +219,10 @@ def _print_outcome(outcome: FitResult, method: Method) -> None:
 def _print_front(outcome: FitResult) -> None:
     """Print the Pareto front, with what its scores mean."""
     objectives, front = outcome.study.objectives, outcome.front
-    names = " x ".join(objective.metric for objective in objectives)
-    names += " x latency" if len(objectives) == 1 else ""
+    names = ", ".join(objective.metric for objective in objectives)
+    names += ", latency" if len(objectives) == 1 else ""
     rows = plural(outcome.n_validation_rows, "row")
-    print_line(f"\nPareto front, {names} (validation, {rows})")
+    print_line(f"\nPareto front: {names} (validation, {rows})")
     metrics = metric_columns(objectives, front[0].metrics)
     for line in table_lines(front, metrics, objectives, with_marks=False):
         print_line(line)
@@ -225,11 +231,11 @@ def _print_front(outcome: FitResult) -> None:
             "one fold of N: a single fold model. N averages all of them and beats its score."
         )
     if any(row.what.startswith("refit of") for row in front):
-        print_line("refit of N: trained on all rows. Its score is that of N's fold models.")
+        print_line("refit of N: trial N trained on all rows. The score is that of its fold models.")
     if interval := outcome.confidence_interval():
         first = objectives[0].metric
         low, high = (format_metric(first, {first: end}) for end in interval)
-        print_line(f"{first} of the best: 95 % confidence interval {low} to {high} (bootstrap)")
+        print_line(f"{first} of the best: 95% confidence interval {low} to {high} (bootstrap)")
 
 
 def _test_scores(outcome: FitResult) -> str:

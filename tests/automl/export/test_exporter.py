@@ -84,7 +84,7 @@ def test_resume_delivers_longer_search_after_interrupted_delivery(
     ("error", "sentence"),
     [
         (OSError(28, "No space left on device"), "OSError: [Errno 28] No space left on device"),
-        (KeyboardInterrupt(), "the front was not exported completely: it was stopped"),
+        (KeyboardInterrupt(), "Some models of the front were not exported: it was stopped"),
     ],
 )
 def test_errors_after_the_best_keep_the_best(

@@ -94,7 +94,7 @@ class FrontExporter:
             python="Call fit again with the same run folder to export the rest.",
             shell="Run the same command again to export the rest.",
         )
-        self.note(f"the front was not exported completely: {reason}. {fix}")
+        self.note(f"Some models of the front were not exported: {reason}. {fix}")
 
     def stop(self) -> None:
         """Export no more than the best, because the user has stopped the export."""
