@@ -43,7 +43,7 @@ from .networks.layers.blocks import SqueezeExcitation as SqueezeExcitation
 from .networks.layers.blocks import StochasticDepth as StochasticDepth
 from .networks.layers.blocks import SelfAttention as SelfAttention
 from .networks.layers.blocks import Recurrent as Recurrent
-from .networks.layers.blocks import Rows as Rows
+from .networks.layers.blocks import ImageRows as ImageRows
 from .networks.layers.graph import Chain as Chain
 from .networks.layers.graph import Graph as Graph
 from .networks.layers.graph import Node as Node

@@ -184,7 +184,7 @@ LAYERS: tuple[Entry, ...] = (
     Entry("SelfAttention", "networks.layers.blocks:SelfAttention",
           "multi-head self-attention over tokens"),
     Entry("Recurrent", "networks.layers.blocks:Recurrent", "LSTM or GRU over tokens"),
-    Entry("Rows", "networks.layers.blocks:Rows", "an image as a sequence of its rows"),
+    Entry("ImageRows", "networks.layers.blocks:ImageRows", "an image as a sequence of its rows"),
     Entry("Chain", "networks.layers.graph:Chain",
           "a sequence of cells, each fed by earlier ones, as in DARTS (1806.09055)"),
     Entry("Graph", "networks.layers.graph:Graph", "nodes with named inputs: any topology"),

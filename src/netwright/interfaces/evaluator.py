@@ -82,7 +82,7 @@ class Capabilities:
     Args:
         fidelities: the only ones that it can measure at, ascending to 1; empty for any in (0, 1].
         knowledge: of candidates before they are measured; None for none.
-        supernet: makes a search over shared weights; None if it trains no networks.
+        make_supernet_search: makes a search over shared weights; None if it trains no networks.
         leaves_files: whether it leaves files in a job's folder that others need, such as weights.
         keeps: how many folders of the best trials remain, besides those of the strategy's potential
             parents, because children start from the files of their parents.

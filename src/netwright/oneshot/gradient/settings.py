@@ -74,8 +74,8 @@ class DifferentiableNAS:
         batch_size: Rows of each half in a step.
         channel_divisor: K of PC-DARTS (1907.05737): one channel in K goes through the mixtures, and
             edges have weights; 1 for all channels.
-        weights: How the shared weights are trained.
-        architecture: How the architecture parameters are trained.
+        weight_training: How the shared weights are trained.
+        architecture_training: How the architecture parameters are trained.
         safeguards: Checks during the search, and remedies.
 
     Raises:
