@@ -170,7 +170,7 @@ def test_saved_run_is_read_without_data(digits: FitResult) -> None:
     assert [trial.id for trial in run.front] == [trial.id for trial in digits.study.front]
     assert run.trial(None) == digits.best
     assert {row.trial for row in run.leaderboard_rows()} == {1, 2, 3, 4}
-    with pytest.raises(RunError, match=r"trial must be one of those in .* \(4 trials\)"):
+    with pytest.raises(RunError, match=r"trial must be one of the 4 trials in .*"):
         run.trial(9)
 
 

@@ -75,7 +75,7 @@ def test_fit_output_fits_80_columns(
     assert said.err == ""
     assert "200 rows, 5 columns (2 numeric, 1 category, 1 boolean, 1 date" in said.out
     assert "ExtraTrees" in said.out
-    assert "Leaderboard: best " in said.out
+    assert "Leaderboard: " in said.out
     assert "Pareto front: auc, latency (validation, 200 rows)" in said.out
     assert "auc of the best: 95% confidence interval " in said.out
     assert f"model   {run}/model.onnx" in said.out

@@ -239,7 +239,7 @@ def test_all_strategies_of_a_folder_are_listed(capsys: pytest.CaptureFixture[str
     assert "p-value for being better than" not in alone
     assert Said(capsys, *one, "random", "--seeds", "6").code == 0
     joined = Said(capsys, *one, "tpe").out
-    assert "p: p-value for being better than random" in joined
+    assert "p: one-sided Wilcoxon signed-rank test of being better than random" in joined
     for name in ("random", "evolution", "tpe"):
         assert sum(line.startswith(name) for line in joined.splitlines()) == 2
     for file in ("summary.csv", "curves.csv"):

@@ -238,7 +238,7 @@ def test_prior_scores_are_scores_but_not_costs(tmp_path: Path) -> None:
     def sizes(network: Any) -> Metrics:
         return {"size": float(len(network))}
 
-    knowledge = table(tmp_path, costs=("parameters",), prior_scores=sizes).knowledge
+    knowledge = table(tmp_path, costs=("parameters",), compute_prior_scores=sizes).knowledge
     assert knowledge.scores(of("a")) == {"size": 2.0}
     assert knowledge.metrics(of("a")) == {"parameters": 1.0}
 

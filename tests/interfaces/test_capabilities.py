@@ -166,7 +166,7 @@ class List:
     """A shortlist of one candidate that is over."""
 
     metrics = ()
-    over = trusted = True
+    is_over = trusted = True
     held: dict[str, str] = {}  # noqa: RUF012
     shortfall = ""
 

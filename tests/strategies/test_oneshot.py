@@ -33,7 +33,7 @@ class FakeShortlist:
     """A shortlist whose preparation is over when the test sets it."""
 
     shortlist: list[Candidate]
-    over: bool = True
+    is_over: bool = True
     trusted: bool = True
     held: Mapping[str, str] = field(default_factory=lambda: {"lr": "no mixture can express it"})
     shortfall: str = ""
@@ -109,7 +109,7 @@ def test_equivalent_networks_are_trained_once() -> None:
 
 
 def test_nothing_is_proposed_before_the_preparation_is_over() -> None:
-    shortlist = FakeShortlist(LISTED, over=False)
+    shortlist = FakeShortlist(LISTED, is_over=False)
     run = Run(strategy(shortlist))
     assert run.ask() == []
     shortlist.is_over = True
@@ -179,7 +179,7 @@ def test_all_trials_are_potential_parents_until_the_shortlist_is_done() -> None:
 
 
 def test_there_are_no_potential_parents_without_trials() -> None:
-    assert set(potential_parents(strategy(FakeShortlist(LISTED, over=False)))) == set()
+    assert set(potential_parents(strategy(FakeShortlist(LISTED, is_over=False)))) == set()
 
 
 def test_untrusted_shared_weights_open_the_whole_space() -> None:
@@ -209,7 +209,7 @@ def test_origins_tell_whether_the_architecture_is_shortlisted() -> None:
 
 
 def test_after_a_failed_supernet_the_follow_up_searches_everything() -> None:
-    shortlist = FakeShortlist(LISTED, over=False)
+    shortlist = FakeShortlist(LISTED, is_over=False)
     shortlist.give_up("it ran out of memory")
     assert (
         len({proposal.candidate.values["a"] for proposal in Run(strategy(shortlist)).ask(20)}) == 3

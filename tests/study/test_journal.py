@@ -70,12 +70,12 @@ class Shortlisted(Heirs):
 
     @property
     def capabilities(self) -> Capabilities:
-        return replace(super().capabilities, supernet=self._shortlist)
+        return replace(super().capabilities, make_supernet_search=self._shortlist)
 
     def _shortlist(self, *_: Any) -> Any:
         listed = [Candidate({"x": x, "y": 0}) for x in (90, 30, 5)]
         return SimpleNamespace(
-            over=True, trusted=True, held={"y": "it is no part"}, shortfall="",
+            is_over=True, trusted=True, held={"y": "it is no part"}, shortfall="",
             candidates=lambda number: listed[:number],
         )  # fmt: skip
 

@@ -60,7 +60,7 @@ def made(search: FinishedSearch, spec: EnsembleSpec) -> FinishedSearch:
     proposal = Proposal(Candidate({}), 1.0, ENSEMBLE, parents=spec.trials)
     new = Trial(number, proposal, 0, Status.DONE, {"rmse": 0.2, "folds": 3.0}, ensemble=spec)
     models = search.trial_ids_with_model | ({number} if spec.refit else set())
-    return replace(search, trials=(*search.trials, new), trials_with_model=frozenset(models))
+    return replace(search, trials=(*search.trials, new), trial_ids_with_model=frozenset(models))
 
 
 def carried_out(
@@ -189,7 +189,7 @@ def test_networks_of_members_are_exported_pruned() -> None:
 
 
 def test_without_folds_front_then_other_trials_are_exported() -> None:
-    search = search_of(None, trials_with_model=frozenset({1, 2, 3}))
+    search = search_of(None, trial_ids_with_model=frozenset({1, 2, 3}))
     assert keys(carried_out(search, None, ExportProgress())) == [1]  # it dominates the others
     step = next_step(search, None, ExportProgress(attempted=frozenset({1})), LONG)
     assert step == ExportStep(TRIALS[1], "best")

@@ -132,7 +132,7 @@ def test_enas_policy_trains_its_samples_and_learns() -> None:
     drawn: list[Candidate] = []
 
     def draw(rng: np.random.Generator) -> Candidate:
-        drawn.append(strategy.policy.draw(rng)[0])  # type: ignore[attr-defined]  # Reinforce has one
+        drawn.append(strategy.policy.sample(rng)[0])  # type: ignore[attr-defined]  # Reinforce has one
         return drawn[-1]
 
     found = search()
