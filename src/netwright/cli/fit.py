@@ -227,9 +227,7 @@ def _print_front(outcome: FitResult) -> None:
     for line in table_lines(front, metrics, objectives, with_marks=False):
         print_line(line)
     if any(row.what.startswith("one fold of") for row in front):
-        print_line(
-            "one fold of N: a single fold model. N averages all of them and beats its score."
-        )
+        print_line("one fold of N: a single fold model. Its score is the mean of N's fold models.")
     if any(row.what.startswith("refit of") for row in front):
         print_line("refit of N: trial N trained on all rows. The score is that of its fold models.")
     if interval := outcome.confidence_interval():
