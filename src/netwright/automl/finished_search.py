@@ -86,7 +86,7 @@ class FinishedSearch:
 
     @cached_property
     def by_id(self) -> dict[int, Trial]:
-        """Trial id -> trial."""
+        """Trials keyed by their id."""
         return {trial.id: trial for trial in self.trials}
 
     @cached_property

@@ -17,9 +17,9 @@ _MAX_SHORTLISTED = 100
 
 
 def supernet_warnings(study: Study[Any], delivered: Trial) -> list[str]:
-    """Return sentences about a supernet that did not finish, or that led to no delivered network.
+    """Return warnings about a supernet that did not finish, or whose networks were not delivered.
 
-    There are none for a strategy without a supernet, and none if its network is delivered.
+    Empty for a strategy without a supernet, and if one of its networks is delivered.
     """
     shortlist = preparation(study.strategy)
     if not isinstance(shortlist, Shortlist):

@@ -151,7 +151,9 @@ def _processor_seconds(search: float, n_workers: int) -> float:
 
 
 def _max_folds(n_rows: int) -> int:
-    """Return more folds for fewer rows, where folds are cheap and scores are noisy."""
+    """Return the maximum number of folds for a number of rows.
+
+    Smaller tables get more: their folds are cheap and their scores noisy."""
     if n_rows > _MAX_ROWS_FOR_FOLDS:
         return 1
     return 8 if n_rows < SMALL_TABLE_ROWS else 5

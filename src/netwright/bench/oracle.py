@@ -34,7 +34,7 @@ _SCORE_BOUND = 0.5
 
 
 class TableOracle:
-    """Knowledge of a whole table that strategies do not have: its optimum, the score of an incumbent.
+    """Knowledge of a whole table that strategies lack: its optimum, and how incumbents score.
 
     Args:
         table: the evaluated candidates.
@@ -139,7 +139,7 @@ class TableOracle:
 
     @cached_property
     def _searched(self) -> HypervolumeReference:
-        """Hypervolume reference of the searched metrics; test-metric references apply to them, too."""
+        """Hypervolume of the searched metrics, with the references of their test versions, if given."""
         search, bounds = self.settings.search, dict(self.settings.references)
         for objective in search:
             if (bound := bounds.get(f"test_{objective.metric}")) is not None:
@@ -179,7 +179,8 @@ class TableOracle:
         return self._searched.share(metrics) >= 1 - _HYPERVOLUME_TOLERANCE
 
     def reported_score(self, incumbents: Sequence[Candidate]) -> float:
-        """Return the reported metric of the incumbents, or their share of the hypervolume.
+        """Return the score of the incumbents: the reported metric, or with several metrics the
+        share of the table's hypervolume.
 
         NaN without incumbents, or if the table has no reported value for any of them.
         """
@@ -217,7 +218,7 @@ class TableOracle:
 
 @dataclass(frozen=True)
 class HypervolumeReference:
-    """Hypervolume of a whole table, the yardstick for that of incumbents.
+    """Hypervolume of all candidates in a table, by which that of incumbents is normalised.
 
     Args:
         objectives: the m metrics.

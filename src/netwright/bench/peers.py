@@ -115,7 +115,7 @@ class _PeerStrategy:
 
 
 class _Optuna:
-    """Optuna, define-by-run: a decision is suggested if the earlier ones make it active."""
+    """Adapter for Optuna that suggests only active decisions (define-by-run)."""
 
     def __init__(self, problem: Problem, sampler: object) -> None:
         optuna = import_optional("optuna", "peers", "comparing with Optuna")

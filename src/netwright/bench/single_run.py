@@ -110,7 +110,7 @@ def _ask(strategy: Strategy, rng: np.random.Generator) -> tuple[Proposal | None,
 
 
 def _tell(strategy: Strategy, *trials: Trial) -> float:
-    """Tell trials, and return the CPU seconds it took."""
+    """Report trials to the strategy, and return the CPU time used, in seconds."""
     began = time.process_time()
     for trial in trials:
         strategy.tell(trial)

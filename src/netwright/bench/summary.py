@@ -190,7 +190,7 @@ class _StrategyRuns:
         scores: (seeds, points) reported scores on the grid.
         final_regret: (seeds,) at the end of the budget.
         reached: (seeds,) whether the best by the searched metrics was evaluated.
-        spent: (seeds,) until then, or in all.
+        spent: (seeds,) budget spent until then, or in total if it never was.
     """
 
     def __init__(self, frame: pd.DataFrame, oracle: TableOracle, grid: Floats) -> None:

@@ -351,7 +351,7 @@ class _GraphReader:
         interface[name] = TensorType(DTYPE_NAMES[dtype], tuple(shape))
 
     def _read_shape(self, position: int, end: int) -> list[int | None]:
-        """TensorShapeProto: axes of a fixed size, and free axes as None."""
+        """Read a TensorShapeProto: the size of each axis, None for dynamic axes."""
         shape = list[int | None]()
         for _, wire_type, payload, last in self._fields(position, end):
             if wire_type != BYTES:

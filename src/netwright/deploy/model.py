@@ -39,7 +39,7 @@ microseconds a column, several times what a model needs for one row."""
 
 
 class Model:
-    """A model file, ready to predict.
+    """A trained model loaded from an ONNX file, ready to predict.
 
     Args:
         source: the path of the file, or its bytes.
@@ -47,13 +47,13 @@ class Model:
         limit_memory: share a memory limit with all such models; see `load`.
 
     Attributes:
-        card: what the file says of itself: kind of task, classes, columns or image size, scores.
-        session: onnxruntime's.
-        path: of the file.
+        card: metadata of the file: kind of task, classes, columns or image size, scores.
+        session: the onnxruntime inference session.
+        path: the path of the file.
 
     Raises:
-        InputError: the file is damaged or not netwright's; before onnxruntime sees it, if it has
-            anything that netwright does not write.
+        InputError: the file is damaged or was not written by netwright. Files with other content
+            are refused before they reach onnxruntime.
 
     Example:
         >>> model = load("runs/titanic")

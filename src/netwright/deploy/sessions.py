@@ -45,7 +45,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 @cache
 def _register_arena() -> None:
-    """Register the arena, once for the process."""
+    """Register a memory arena that all sessions of the process share."""
     memory = onnxruntime.OrtMemoryInfo(
         "Cpu",
         onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,

@@ -76,7 +76,7 @@ def as_algorithm(strategy: object) -> Algorithm:
 
 
 def name_of(algorithm: object) -> str:
-    """Return the name for the log: of a class its name, of an object its repr with all settings."""
+    """Return an algorithm's name for the log: a class's name, or an instance's repr."""
     if isinstance(algorithm, partial):
         settings = ", ".join(f"{name}={setting!r}" for name, setting in algorithm.keywords.items())
         return f"{name_of(algorithm.func)}({settings})"

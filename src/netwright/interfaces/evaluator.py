@@ -43,7 +43,7 @@ class Evaluator(Protocol):
 
 
 class MakeSupernetSearch(Protocol):
-    """Makes a search over shared weights; declared by evaluators that train networks."""
+    """Factory of supernet searches, declared by evaluators that train networks."""
 
     def __call__(
         self,
@@ -80,12 +80,12 @@ class Capabilities:
     """What an evaluator can do beyond measuring its `metrics`.
 
     Args:
-        fidelities: the only ones that it can measure at, ascending to 1; empty for any in (0, 1].
-        knowledge: of candidates before they are measured; None for none.
+        fidelities: the supported fidelities, ascending to 1; if empty, any in (0, 1].
+        knowledge: what is known about candidates before their evaluation, or None.
         make_supernet_search: makes a search over shared weights; None if it trains no networks.
         leaves_files: whether it leaves files in a job's folder that others need, such as weights.
-        keeps: how many folders of the best trials remain, besides those of the strategy's potential
-            parents, because children start from the files of their parents.
+        keeps: number of best trials whose folders are kept, besides those of the strategy's
+            potential parents, because children start from their parents' files.
         fingerprint: settings, as texts by name, that have to be equal to resume a run folder.
         warm_up: called once in each worker before its first job, so that no trial pays for imports.
     """

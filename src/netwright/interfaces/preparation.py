@@ -22,12 +22,12 @@ class Preparation(Protocol):
         ...
 
     def __call__(self, job: Job, /) -> Metrics:
-        """Do the work, or the rest of it, before the job's deadline."""
+        """Run the preparation, or resume an unfinished one, until the job's deadline."""
         ...
 
     @property
     def is_over(self) -> bool:
-        """Whether it is finished, or was given up."""
+        """Whether the preparation has finished, or has been given up."""
         ...
 
     def give_up(self, reason: str) -> None:
@@ -39,7 +39,7 @@ class Preparation(Protocol):
         ...
 
     def report(self) -> Sequence[str]:
-        """Return its results as sentences, once it is over."""
+        """Return a summary of the finished preparation, as sentences."""
         ...
 
 
@@ -49,7 +49,7 @@ class Shortlist(Preparation, Protocol):
 
     @property
     def held(self) -> Mapping[str, str]:
-        """Path of each decision that it could not search -> why."""
+        """Decisions that could not be searched, as a mapping from path to reason."""
         ...
 
     @property

@@ -62,7 +62,7 @@ class PreparedStrategy(Strategy, Protocol):
 
     @property
     def preparation(self) -> Preparation | None:
-        """The work; None if there is none."""
+        """The preparation to run before the first proposal, or None."""
         ...
 
 

@@ -189,7 +189,7 @@ class Journal:
 
 
 def _replay(strategy: ReplayableStrategy, trial: Trial, folder: Path) -> None:
-    """Tell an event of the log; RunError if the strategy raises, since then the log was changed."""
+    """Replay an event of the log; a strategy that raises means that the log was changed."""
     try:
         strategy.tell(trial)
     except Exception as error:

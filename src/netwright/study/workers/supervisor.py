@@ -98,11 +98,11 @@ class _Worker:
 
 @dataclass(frozen=True)
 class WorkerLimits:
-    """What a worker may use.
+    """Resource and time limits of a worker process.
 
     Args:
-        memory_bytes: of the worker and all processes that it starts.
-        max_jobs: until it is replaced.
+        memory_bytes: memory of the worker and all processes that it starts.
+        max_jobs: number of jobs after which the worker is replaced.
         grace_period: seconds beyond its time limit after which a trial is killed.
         idle_timeout: seconds without CPU time after which a trial counts as hung.
     """
