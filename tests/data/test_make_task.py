@@ -269,3 +269,11 @@ def test_sparse_data_error_names_the_fix() -> None:
     sparse = pytest.importorskip("scipy.sparse").csr_matrix(np.eye(4))
     with pytest.raises(InputError, match=r"Use data.toarray\(\)"):
         task(sparse, [0, 1, 0, 1])
+
+
+def test_images_are_refused_as_the_test_data_of_a_table(tmp_path: Path) -> None:
+    path, labels = tmp_path / "mixed.npz", np.arange(40) % 2
+    table, images = np.random.default_rng(0).normal(size=(40, 3)), np.zeros((40, 8, 8, 1), np.uint8)
+    np.savez(path, x_train=table, y_train=labels, x_test=images, y_test=labels)
+    with pytest.raises(InputError, match="the test data must be a table, got images"):
+        task(path)

@@ -33,7 +33,7 @@ from netwright.data.targets import (
     read_target_like,
 )
 from netwright.data.task import Features, Images, Task, TaskKind, TestSet, fingerprint
-from netwright.errors import InputError, check_whole
+from netwright.errors import InputError, Phrase, check_whole, expected
 
 _MIN_VALIDATION_ROWS = 5
 """With fewer, a note warns that scores are unreliable."""
@@ -176,14 +176,22 @@ def convert_test_set(
         target: Of the task.
         features: Of the task.
         label_source: Where the targets of these rows come from.
+
+    Raises:
+        InputError: One is a table, the other images; or a column is missing.
     """
     raw_features, raw_target = rows
     encoded = read_target_like(raw_target, target_name, target, label_source)
     labelled = _take(raw_features, encoded.rows)
-    if isinstance(features, Images):  # images are converted when they are read
-        assert isinstance(labelled, Images)
+    if isinstance(features, Images) and isinstance(labelled, Images):  # converted when read
         return TestSet(labelled, encoded.values, notes=encoded.notes)
-    assert not isinstance(labelled, Images)
+    if isinstance(features, Images) or isinstance(labelled, Images):
+        kinds = [
+            Phrase("images" if isinstance(part, Images) else "a table")
+            for part in (features, labelled)
+        ]
+        fix = "Pass test data of the same kind as the training data."
+        raise InputError(expected("the test data", str(kinds[0]), kinds[1], fix))
     table = convert_frame(labelled, features.columns)
     return TestSet(table, encoded.values, notes=encoded.notes)
 
