@@ -117,7 +117,7 @@ def test_finished_run_exports_what_it_had_no_time_for(
 def test_status_names_the_stage_from_the_first_second(folder: Path) -> None:
     master, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 80))
-    arguments = ["rows.csv", "--target", "y", "--families", "linear", "--trials", "1"]
+    arguments = ["rows.csv", "--target", "y", "--families", "linear", "--trials", "4"]
     command = [sys.executable, "-m", "netwright", "fit", *arguments, "--run", "watched"]
     environment = {**os.environ, "TERM": "xterm"}
     shown = b""
