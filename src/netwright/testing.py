@@ -40,7 +40,7 @@ Measure = Callable[[Candidate], Metrics | None]
 _FAILURE_PERIOD = 7
 """With several workers, every seventh trial of `simulate` fails by no fault of its own."""
 _MIN_SHARE_WITHIN_LIMIT = 0.3
-"""Of the random candidates of `_cells` 23 % are within it: 0.6^6 + 6 * 0.4 * 0.6^5."""
+"""Required share of trials within the limit; 23 % of random ones are (0.6^6 + 6 * 0.4 * 0.6^5)."""
 
 
 @dataclass(frozen=True)
@@ -423,7 +423,7 @@ def _costly_metrics(candidate: Candidate) -> Metrics:
 
 
 def _limits_are_respected(algorithm: Algorithm) -> None:
-    """Of the second half of the search more are within a limit than of random candidates.
+    """Check that in its second half a search respects a limit more often than random candidates.
 
     The objective pulls outside, so that a search which ignores the limit has fewer within it. Only
     trials at full fidelity count, of a budget of 120.

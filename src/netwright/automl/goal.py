@@ -13,7 +13,7 @@ from netwright.trials.objective import Limit, Objective, limits, objectives
 
 @dataclass(frozen=True)
 class Goal:
-    """What to optimise, and within which limits.
+    """Objectives and limits of a search.
 
     Args:
         objectives: one metric or several, best first. None or empty for the default metric of the

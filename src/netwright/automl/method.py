@@ -1,4 +1,4 @@
-"""How a task is searched: strategy, families or space, and seed."""
+"""Method of a search: strategy, families or space, and seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netwright.interfaces.strategy import Algorithm, Strategy
 
 @dataclass(frozen=True)
 class Method:
-    """How to search.
+    """Method of a search.
 
     Args:
         strategy: a name of the catalog, ``module:Object``, or an algorithm with its settings.

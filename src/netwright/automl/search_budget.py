@@ -16,7 +16,7 @@ from netwright.trials.objective import Limit
 
 @dataclass(frozen=True)
 class SearchBudget:
-    """What a search may spend, counted over all runs of its folder.
+    """Budget of a search in seconds, trials and scores, over all runs of its folder.
 
     Args:
         seconds: wall time in all, at least `MIN_SECONDS`; None for no time limit.

@@ -38,9 +38,9 @@ COLUMNS = (
 """Columns of `runs.csv` before the searched metrics, which are called ``search_NAME``."""
 _MAX_SETTINGS_BYTES, _MAX_RUNS_BYTES = 10 << 20, 4 << 30
 _DIGESTED_BYTES = 1 << 25
-"""Of the beginning of a table's file: enough to tell it from others, and quick."""
+"""Bytes of a table's file that its digest covers: enough to tell tables apart, and quick."""
 _MAX_DIGITS = 18
-"""Of a seed or an evaluation's number in `runs.csv`."""
+"""Most digits of a seed or of an evaluation's number in `runs.csv`."""
 
 
 def default_folder(name: str, table: TableBenchmark, settings: ComparisonSettings) -> Path:

@@ -345,7 +345,7 @@ def _decode(decision: Decision, encoded: float) -> Value:
 
 @dataclass(frozen=True)
 class PeerSpec:
-    """How to make a peer.
+    """Specification of a peer.
 
     Args:
         package: to install.

@@ -199,7 +199,7 @@ def parse_strategies(text: str, oracle: TableOracle, *, with_peers: bool) -> dic
 
 @dataclass(frozen=True)
 class BenchLocation:
-    """Where a comparison runs and is stored, and whether to print.
+    """Location and workers of a comparison, and whether to print.
 
     Args:
         run: the folder; None for the default one.

@@ -56,7 +56,7 @@ class Source:
 
 @dataclass(frozen=True)
 class RunLocation:
-    """Where a run is stored, and whether to print.
+    """Location of a run, and whether to print.
 
     Args:
         run: the run folder; None for the default one.

@@ -17,10 +17,10 @@ from netwright.data.number_formats import PLAIN_NUMBERS, NumberFormat, infer_num
 from netwright.errors import InputError, plural, quoted
 
 CellType = Literal["missing", "word", "boolean", "number", "duration", "date", "text"]
-"""What a cell is; a "word" is missing among numbers and a text among texts, such as "unknown"."""
+"""Type of a cell. A "word", such as "unknown", is missing among numbers, a text among texts."""
 
 _NEAR_MISS_FRACTION = 0.95
-"""Of the cells that fit a kind: from here on, the cells that do not are worth a note."""
+"""Fraction of cells that fit a kind from which on the other cells are reported in a note."""
 _NUMERIC_DATE = re.compile(r"\d{1,2}([/.-])\d{1,2}\1\d{4}( [\d:.,]*)?")
 _OTHER_DATE = re.compile(r"\d{1,2}([/.-])\d{1,2}\1\d{2}(\d{2})?( .*)?")
 _NUMBER_WITH_COMMA = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")

@@ -24,7 +24,7 @@ from netwright.errors import plural, quoted
 Role = Literal["category", "text", "identifier"]
 
 _MIN_ROWS = 50
-"""In fewer rows, all values may differ, or agree with the target, by chance."""
+"""Fewest rows for judging a column's role: in fewer, values differ or match by chance."""
 _MIN_DISTINCT_TEXTS = 20
 _MIN_DISTINCT_FRACTION, _MIN_DISTINCT_FRACTION_IF_DECLARED = 0.1, 0.5
 _MIN_MEAN_WORDS = 3
@@ -33,7 +33,7 @@ CODE_PATTERN = re.compile(r"[+-]?0[0-9]+")
 _MAYBE_CODE = re.compile(rf"{CODE_PATTERN.pattern}|.*[0-9][eE][+-]?[0-9]+")
 """Texts that are numbers, but may be meant as codes: 007, and 1E5 beside 100000."""
 _MIN_DISTINCT_LEFT = 0.5
-"""Of a column's distinct texts: if fewer distinct values are left after conversion, a note says so."""
+"""Fraction of a column's distinct texts that must stay distinct as numbers, or a note says so."""
 
 
 def infer_role(texts: NDArray[np.object_], *, declared_category: bool = False) -> Role:

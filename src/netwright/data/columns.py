@@ -70,7 +70,7 @@ class Column:
 
     @property
     def number_format(self) -> NumberFormat:
-        """How the column's numbers are written in texts."""
+        """Notation of the column's numbers in texts."""
         return NumberFormat(self.unit, self.decimal, self.thousands)
 
     @property

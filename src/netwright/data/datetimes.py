@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from netwright.data.na_values import DEFAULT_NA_VALUES, NaValues, is_missing
 
 DateOrder = Literal["", "day", "month"]
-"""What comes first in dates such as 31/12/2024; "" where a column has no such dates."""
+"""Order of day and month in dates such as 31/12/2024; "" for columns without such dates."""
 
 MISSING_DATE = int(np.iinfo(np.int64).min)
 """A missing date in nanoseconds; numpy's NaT has the same bits."""

@@ -56,7 +56,7 @@ _UPRIGHT_TRANSPOSES = {
 }  # fmt: skip
 """EXIF orientation -> the operation that turns the image upright."""
 _ORIENTATION_TAG = 0x0112
-"""Of EXIF."""
+"""EXIF tag of the orientation."""
 _MODES_VIA_RGB = ("P", "PA", "LAB")
 """Modes that Pillow cannot convert to grey directly, or not by the visible colours."""
 _FORMATS_WITH_FRAMES = ("GIF", "TIFF", "WEBP", "PNG", "AVIF")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Label: TypeAlias = str | int | float | bool
 
 BYTES_ENCODING = "latin-1"
-"""Of labels that are bytes: every byte is a character, so that none is lost."""
+"""Encoding of labels that are bytes: every byte is a character, so none is lost."""
 
 
 def parse_label(text: str) -> Label:

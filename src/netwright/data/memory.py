@@ -8,7 +8,7 @@ from pathlib import Path
 from netwright.errors import InputError
 
 MAX_MEMORY_FRACTION = 0.25
-"""Of the machine's memory: the data, its copy in training and the workers need the rest."""
+"""Fraction of memory for the data; its copy in training and the workers need the rest."""
 
 _CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),

@@ -1,4 +1,4 @@
-"""How the numbers of a column are written: unit, decimal mark and thousands separator.
+"""Notation of a column's numbers: unit, decimal mark and thousands separator.
 
 ``12 kg``, ``$3.50``, ``5 %``, ``1.234,5`` and ``12,500`` are numbers if all texts of a column are
 written in the same format; the format is inferred once and stored with the column.

@@ -1,4 +1,4 @@
-"""How raw pixel values are mapped onto 256 levels.
+"""Mapping of raw pixel values onto 256 levels.
 
 Training and the delivered model both convert here. The model ships with numpy and onnxruntime
 alone, so nothing else is imported.
@@ -22,7 +22,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 MAX_CHANNELS = 64
 """More than multispectral cameras have; a longer last axis is most likely a width."""
 _MIN_RANGE_FRACTION = 1 / 16
-"""Of the training range, which a batch fills before its scale is doubted: 12 bits of 16."""
+"""Fraction of the training range that a batch must span, or its scale is doubted: 12 of 16 bits."""
 _CHUNK_VALUES = 1 << 17
 """Values converted at a time: as float64 they take 1 MB, which stays in a processor's cache."""
 
@@ -92,7 +92,7 @@ EIGHT_BITS = PixelFormat()
 
 @dataclass(frozen=True)
 class ImageSchema:
-    """What a model of images takes.
+    """Description of the images that a model accepts.
 
     Args:
         shape: Height, width and channels of its images.

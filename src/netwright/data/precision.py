@@ -14,13 +14,13 @@ MAX_EXACT_FLOAT32 = 2**24
 MAX_EXACT_FLOAT64 = 2**53
 """Every whole number up to here is exact in float64."""
 MAX_MERGED_FRACTION = 0.01
-"""Of a column's distinct decimals, merged by float32 before the column is kept in float64.
+"""Fraction of a column's distinct decimals that float32 may merge; above, it is float64.
 
 Of random numbers near 0, float32 merges a third of this in a sample; of numbers far from 0 for how
 little they vary (unix seconds with fractions), nearly all.
 """
 _MAX_DIGITS = 300
-"""Of a whole number that float64 can hold."""
+"""Most digits of a whole number that float64 can hold."""
 _SAMPLE_VALUES = 100_000
 """Values of a column that are checked: among more, float32 merges even random ones."""
 

@@ -28,7 +28,7 @@ from netwright.data.task import TaskKind
 from netwright.errors import InputError, closest, expected, plural, quoted, wording
 
 RequestedTaskKind: TypeAlias = TaskKind | Literal["classification"] | None
-"""What a user may ask for; "classification" leaves open whether it is binary, None everything."""
+"""Kind of task requested by a user; "classification" may be binary or not, None is inferred."""
 
 _MAX_INTEGER_CLASSES = 20
 _MIN_ROWS_PER_CLASS = 3
@@ -38,7 +38,7 @@ _MAX_NAMES_SHOWN = 5
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Where targets come from, which decides how their texts are read.
+    """Origin of targets, which decides how their texts are read.
 
     Args:
         is_csv: Every label is a text.

@@ -102,7 +102,7 @@ class Images:
 
     @property
     def schema(self) -> ImageSchema:
-        """What a model of these images takes."""
+        """Description of the images that a model of these accepts."""
         return ImageSchema(self.shape, self.pixel_format)
 
 

@@ -37,7 +37,7 @@ WHOLE_LINE_SEPARATOR = "\x1f"
 _HEAD_BYTES, _HEAD_RECORDS = 1 << 16, 6
 """The separator is detected from so many bytes, and so many records in them."""
 _MAX_HEADER_BYTES = 1 << 22
-"""Of a header longer than the head: 4 MB hold more names than `_MAX_COLUMNS`."""
+"""Largest header of a text file; 4 MB hold more names than `_MAX_COLUMNS`."""
 _CHUNK_BYTES = 1 << 24
 """Bytes read at a time when a whole file is checked."""
 _MAX_COLUMNS = 50_000

@@ -38,7 +38,7 @@ _MIN_THREADED_BYTES = 4_000_000
 """Size from which on a thread saves more than it costs."""
 _MAX_IMAGE_SIDE = 2**16
 _MAX_LABEL_BYTES = 2**18
-"""Of one label in its numpy type: a fixed-width text type takes that much for each row."""
+"""Largest numpy item size of a label: fixed-width texts take that much for each row."""
 _KINDS = ("binary", "multiclass", "regression")
 _COLUMN_FIELDS = {column_field.name for column_field in fields(Column)}
 _PIXEL_RANGE = ("low", "high")

@@ -38,7 +38,7 @@ _DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Parity:
-    """How well a file agrees with the pipeline it was exported from, on the same rows.
+    """Agreement of a file with the pipeline it was exported from, on the same rows.
 
     Args:
         rows: number of rows.

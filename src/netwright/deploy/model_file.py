@@ -9,7 +9,7 @@ from pathlib import Path
 from netwright.errors import InputError, Phrase, expected
 
 MAX_BYTES = 2**31 - 1
-"""Of a model file: the limit of protocol buffers."""
+"""Largest model file: the limit of protocol buffers."""
 
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 

@@ -11,7 +11,7 @@ import onnxruntime
 MAX_MEMORY: Final = 4 * 2**30
 """Bytes that all models which `load` opens may allocate together, at most."""
 _MEMORY_SHARE = 0.25
-"""Of the machine's memory, if that is less than `MAX_MEMORY`."""
+"""Fraction of the machine's memory that replaces `MAX_MEMORY` if it is smaller."""
 
 onnxruntime.disable_telemetry_events()  # also if a user imported onnxruntime before netwright
 

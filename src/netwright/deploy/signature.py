@@ -11,7 +11,7 @@ from netwright.deploy.protobuf import InvalidModelFile
 
 _DTYPE_OF_KIND = {"category": "str", "boolean": "str", "date": "int64", "text": "str"}
 _PREDICTION_DTYPES = ("float64", "float32")
-"""Of regression: the first now, the second in format 1."""
+"""Dtypes of regression outputs: the first in current files, the second in format 1."""
 
 
 def check_signature(graph: ModelGraph, card: Mapping[str, Any]) -> None:

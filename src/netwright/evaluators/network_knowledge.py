@@ -38,7 +38,7 @@ _HashedCounts = tuple[NDArray[np.uint64], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class CandidateKnowledge:
-    """What is known of one candidate before it is evaluated; see `Knowledge`."""
+    """Knowledge about one candidate before its evaluation; see `Knowledge`."""
 
     canonical: str
     feature_groups: tuple[_HashedCounts, ...]

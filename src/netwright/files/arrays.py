@@ -15,7 +15,7 @@ from netwright.files.folder import MAX_FILE_BYTES, Folder
 from netwright.files.json_files import parse
 
 MAX_HEADER_BYTES = 16 << 20
-"""Of a safetensors file: it names every tensor; some 200,000 names fit."""
+"""Largest header of a safetensors file; it has room for some 200,000 tensor names."""
 _MAX_NPY_HEADER_CHARACTERS = 10_000
 """numpy's own limit."""
 _NUMERIC_KINDS = "fiub"

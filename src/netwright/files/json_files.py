@@ -20,7 +20,7 @@ from netwright.files.folder import Folder
 T = TypeVar("T")
 
 MAX_JSON_BYTES = 64 << 20
-"""Of one text: the vocabularies of wide tables of texts take a few megabytes."""
+"""Largest JSON text; the vocabularies of wide tables of texts take a few megabytes."""
 MAX_DEPTH = 64
 """Nesting of lists and objects; netwright writes less than 20 levels."""
 _MAX_INTEGER = 10**300

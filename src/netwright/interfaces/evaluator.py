@@ -77,7 +77,7 @@ def no_warm_up() -> None:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an evaluator can do beyond measuring its `metrics`.
+    """Optional abilities of an evaluator, beyond measuring its `metrics`.
 
     Args:
         fidelities: the supported fidelities, ascending to 1; if empty, any in (0, 1].

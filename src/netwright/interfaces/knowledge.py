@@ -13,7 +13,7 @@ from netwright.trials.trial import Metrics
 
 
 class Knowledge(Protocol):
-    """What is known of a candidate before it is evaluated; cheap to ask for, and deterministic."""
+    """Knowledge about candidates before their evaluation: deterministic, and cheap to ask for."""
 
     def canonical(self, candidate: Candidate) -> str:
         """Return the canonical form of a candidate.

@@ -26,7 +26,7 @@ from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 
 _BYTES_PER_ELEMENT = 4
-"""Of float32."""
+"""Size of a float32."""
 
 
 class Costs(NamedTuple):

@@ -28,7 +28,7 @@ _MAX_SUBSETS = 4000
 _MAX_INTEGER = 2**53
 """Integers beyond it, or more of them, cannot be told apart by floats in [0, 1)."""
 _ROUNDING_ERROR = 1e-12
-"""How far `to_unit` and back may miss an integer."""
+"""Tolerance of `to_unit` and back for integers."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class OneOfChoice(Options):
 
 @dataclass(frozen=True)
 class SubsetOfChoice(Options):
-    """From `min_size` to `max_size` of the options, in their order.
+    """Choice of `min_size` to `max_size` of the options, in their order.
 
     Filled as a tuple; if `mapping`, as a mapping of label to option.
     """

@@ -17,7 +17,7 @@ from netwright.space.choices import NumberChoice
 from netwright.space.decision import Decision
 
 Outcome = tuple[bool, ...]
-"""Of a decided value: for each condition on its path, whether it is met."""
+"""Whether a decided value meets each condition on its path."""
 State = frozenset[tuple[str, Outcome]]
 """Decided paths that later conditions depend on, each with its outcome."""
 

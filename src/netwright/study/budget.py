@@ -1,4 +1,4 @@
-"""How much a study may spend, and when it has to stop."""
+"""Budget of a study, and when it has to stop."""
 
 from __future__ import annotations
 

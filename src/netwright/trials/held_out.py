@@ -14,7 +14,7 @@ _MAX_HEADER_BYTES = 10_100
 _MAX_ITEM_BYTES = 8
 """float64 is the widest dtype that is accepted."""
 _SUM_TOLERANCE = 1e-2
-"""How far the probabilities of a row may be from summing to 1; float32 means are off by 1e-6."""
+"""Tolerance of the sum of a row's probabilities; means in float32 are off by 1e-6."""
 
 
 def read_predictions(

@@ -1,4 +1,4 @@
-"""How a limit on wall time is divided among the phases of a search."""
+"""Division of a limit on wall time among the phases of a search."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 _SUPERNET_SHARE = 0.5
-"""Of the search, if no budget says otherwise: the networks that the supernet proposes get as much."""
+"""Default share of a search for its supernet; the networks that it proposes get as much."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from netwright.networks.training.schedules import Cosine, CosLog4, FlatCosine
 from netwright.space.choices import OneOf, Repeat, Shared
 
 _MIN_EPOCHS = 16
-"""Of either recipe, and the smallest patience."""
+"""Fewest epochs of either recipe, and the smallest patience."""
 
 
 def realmlp(n_rows: int, *, regression: bool) -> Training:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 LossFunction: TypeAlias = Callable[[], Tensor]
 WeightUpdate: TypeAlias = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-"""From gradients of the weights to what a training step subtracts from each weight."""
+"""Map the gradients of the weights to what a training step subtracts from each weight."""
 
 _FINITE_DIFFERENCE_SCALE = 0.01
 """Epsilon is this over the norm of the vector (section 2.3)."""

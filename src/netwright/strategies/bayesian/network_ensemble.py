@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 N_MEMBERS = 5
 _N_HIDDEN_LAYERS, _HIDDEN_WIDTH = 10, 20
-"""Those of the paper (1910.11858, appendix), as is `N_MEMBERS`."""
+"""Architecture of a member; with `N_MEMBERS`, as in the paper (1910.11858, appendix)."""
 _N_ADAM_STEPS, _LEARNING_RATE = 150, 0.01
 
 

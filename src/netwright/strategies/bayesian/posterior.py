@@ -41,7 +41,7 @@ from netwright.trials.trial import Trial
 Array = NDArray[np.float64]
 
 _MIN_TRIALS_TO_JUDGE_SKILL, _MIN_SKILL = 30, 0.2
-"""From that many trials on, a model with a smaller rank correlation predicts nothing useful."""
+"""Trials needed to judge a model, and the rank correlation below which it has no skill."""
 _N_POSTERIOR_DRAWS = 64
 _MAX_MARGIN_STDS = 3.0
 """Margins of limits are clipped at this many standard deviations."""
@@ -60,7 +60,7 @@ FitTrend = Callable[[Array, Array, ComputeCovariance], tuple[float, float]]
 
 @dataclass(frozen=True)
 class SurrogateInputs:
-    """What a posterior is computed from.
+    """Inputs of a posterior.
 
     Args:
         n_prunes: How often old trials were dropped; identifies the trials' beginning.

@@ -120,7 +120,7 @@ class PPO:
 
 @dataclass(frozen=True)
 class _LearningSettings:
-    """How a policy learns from a batch; the defaults are those of REINFORCE."""
+    """Settings of a policy update from a batch; the defaults are those of REINFORCE."""
 
     lr: float
     batch_size: int

@@ -50,7 +50,7 @@ TRIALS = sql.Table(
 MAX_DATABASE_BYTES = 4 << 30
 """Four times what a study of a million trials takes."""
 MAX_TEXT_BYTES = 16 << 20
-"""Of one cell: candidates take kilobytes, notes on thousands of columns less than one megabyte."""
+"""Largest text in a cell; candidates take kilobytes, notes on wide tables less than a megabyte."""
 _STEPS_PER_CHECK = 20_000
 """Virtual machine steps of SQLite between two checks of `StepLimit`: about a millisecond."""
 _BASE_STEPS = 20_000_000

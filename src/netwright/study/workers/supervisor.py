@@ -33,7 +33,7 @@ _KILL_TIMEOUT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class JobResult:
-    """How a submitted job ended.
+    """Outcome of a submitted job.
 
     Args:
         trial_id: of the trial, or of the preparation.

@@ -30,7 +30,7 @@ _MAX_ERROR_LENGTH = 2000
 
 
 class EvaluationResult(NamedTuple):
-    """How an evaluation ended, in types that JSON has."""
+    """Outcome of an evaluation, in JSON types."""
 
     status: str
     metrics: Metrics
