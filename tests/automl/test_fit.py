@@ -29,6 +29,7 @@ from netwright.data.make_task import task
 from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.errors import InputError, RunError
+from netwright.evaluators.benchmarks.digits import digits_table
 from netwright.interfaces.checks import name_of
 from netwright.pipelines.models.linear import LinearModel
 from netwright.pipelines.pipeline import TablePipeline, prune_members
@@ -36,6 +37,7 @@ from netwright.space.choices import Float
 from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.multi_fidelity.asha import ASHA
+from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess
 from netwright.trials.losses import loss_of
 from netwright.trials.metrics import score
@@ -508,3 +510,10 @@ def test_fastest_allowed_family_is_evaluated_first(binary_task: Task, name: str)
     first, *others = portfolio(space, brief)
     assert first.values.get("", name) == name
     assert first not in others
+
+
+def test_the_run_of_a_study_is_refused_with_the_way_to_read_it(tmp_path: Path) -> None:
+    table = digits_table()
+    Study(table.space, table, objectives=["accuracy"], run=tmp_path / "own").run(trials=2)
+    with pytest.raises(RunError, match="got that of a Study made in Python. Make the Study again"):
+        load_run(tmp_path / "own")

@@ -169,7 +169,10 @@ def load_run(folder: Path, space: object = None) -> SavedRun:
         manifest, trials = store.manifest, tuple(store.trials())
     notes = manifest.notes
     if "brief" not in notes:
-        raise RunError(f"{folder} must be a run of netwright fit, got a study of another space.")
+        raise RunError(
+            f"{folder} must be a run of netwright fit, got that of a Study made in Python. "
+            "Make the Study again with this folder as run, and read its trials and front."
+        )
     metadata = TaskMetadata.from_json(notes["brief"], str(folder))
     check_objective_values(trials, manifest.objectives, folder)
     check_folds(trials, folder)
