@@ -515,5 +515,5 @@ def test_fastest_allowed_family_is_evaluated_first(binary_task: Task, name: str)
 def test_the_run_of_a_study_is_refused_with_the_way_to_read_it(tmp_path: Path) -> None:
     table = digits_table()
     Study(table.space, table, objectives=["accuracy"], run=tmp_path / "own").run(trials=2)
-    with pytest.raises(RunError, match="got that of a Study made in Python. Make the Study again"):
+    with pytest.raises(RunError, match="got that of a Study made in Python"):
         load_run(tmp_path / "own")
