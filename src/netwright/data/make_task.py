@@ -187,8 +187,8 @@ def convert_test_set(
         return TestSet(labelled, encoded.values, notes=encoded.notes)
     if isinstance(features, Images) or isinstance(labelled, Images):
         kinds = [
-            Phrase("images" if isinstance(part, Images) else "a table")
-            for part in (features, labelled)
+            Phrase("images" if isinstance(given, Images) else "a table")
+            for given in (features, labelled)
         ]
         fix = "Pass test data of the same kind as the training data."
         raise InputError(expected("the test data", str(kinds[0]), kinds[1], fix))
