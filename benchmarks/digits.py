@@ -43,7 +43,7 @@ from netwright.evaluators.benchmarks.digits import (
 from netwright.evaluators.latency import example_feeds, time_calls
 from netwright.networks.costs import costs
 from netwright.networks.layers.canonical import canonical
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.models import network as networks
 from netwright.pipelines.pipeline import (

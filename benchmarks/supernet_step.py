@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from netwright.networks.layers.cells import nas_bench_201
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.oneshot.epoch_trainer import BatchTransform
 from netwright.oneshot.gradient.alternating_optimizer import AlternatingOptimizer
 from netwright.oneshot.gradient.relaxations import DARTS

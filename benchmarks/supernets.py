@@ -38,7 +38,8 @@ from netwright.interfaces.strategy import Problem
 from netwright.networks.build import build
 from netwright.networks.layers.cells import nas_bench_201
 from netwright.networks.training.augmentation import Crop, Flip
-from netwright.networks.training.loop import LabelledData, train
+from netwright.networks.training.labelled_data import LabelledData
+from netwright.networks.training.loop import train
 from netwright.networks.training.optimizers import SGD
 from netwright.networks.training.recipe import Training
 from netwright.oneshot.epoch_trainer import BatchTransform, random_split

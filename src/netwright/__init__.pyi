@@ -29,10 +29,12 @@ from .oneshot.single_path.samplers import StrictlyFairSampler as StrictlyFairSam
 from .oneshot.single_path.samplers import SandwichSampler as SandwichSampler
 from .networks.layers.conv import Conv as Conv
 from .networks.layers.linear import Linear as Linear
+from .networks.layers.whitening import Whitening as Whitening
 from .networks.layers.basic import Pool as Pool
 from .networks.layers.basic import GlobalPool as GlobalPool
 from .networks.layers.basic import Norm as Norm
 from .networks.layers.basic import Activation as Activation
+from .networks.layers.basic import Multiply as Multiply
 from .networks.layers.basic import Dropout as Dropout
 from .networks.layers.basic import Flatten as Flatten
 from .networks.layers.basic import Skip as Skip
@@ -126,8 +128,10 @@ from .networks.morphism.morph import Inheritance as Inheritance
 from .networks.morphism.morph import morph as morph
 from .networks.training.optimizers import SGD as SGD
 from .networks.training.optimizers import AdamW as AdamW
+from .networks.training.muon import Muon as Muon
 from .networks.training.schedules import Constant as Constant
 from .networks.training.schedules import Cosine as Cosine
+from .networks.training.schedules import LinearDecay as LinearDecay
 from .networks.training.schedules import OneCycle as OneCycle
 from .networks.training.recipe import Training as Training
 from .oneshot.gradient.expected_cost import CostTerm as CostTerm

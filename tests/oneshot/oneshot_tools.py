@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 
 
 def stripes(n_rows: int = 128) -> LabelledData:

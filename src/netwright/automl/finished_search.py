@@ -23,7 +23,7 @@ from netwright.trials.metrics import METRICS, default_metric
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.time_budget import TimeBudget
-from netwright.trials.trial import Status, Trial
+from netwright.trials.trial import FINAL, Status, Trial
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,16 @@ class FinishedSearch:
     def by_id(self) -> dict[int, Trial]:
         """Trials keyed by their id."""
         return {trial.id: trial for trial in self.trials}
+
+    @property
+    def final(self) -> Trial | None:
+        """The latest final training that has a model, if there is one."""
+        finals = [
+            trial
+            for trial in self.trials
+            if trial.proposal.origin == FINAL and trial.status is Status.DONE
+        ]
+        return finals[-1] if finals else None
 
     @cached_property
     def front(self) -> list[Trial]:

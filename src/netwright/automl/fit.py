@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from netwright.automl.export.delivery import FitResult, deliver, import_export_libraries
+from netwright.automl.export.delivery import (
+    FitResult,
+    deliver,
+    export_best,
+    import_export_libraries,
+)
+from netwright.automl.final_training import Reserve, is_due, train_final
+from netwright.automl.final_training import used_seconds as final_seconds
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
 from netwright.automl.search_budget import SearchBudget
+from netwright.automl.time_allocation import FINAL_EXPORT_RATIO, FINAL_EXPORT_SECONDS
 from netwright.data.task import Task
 from netwright.errors import wording
 from netwright.study.progress.callbacks import CallbackList, Verbose, open_callbacks
@@ -77,7 +87,8 @@ def run_and_deliver(
         notify: called with each event.
     """
     study = opened.study
-    already_finished = study.is_budget_used(trials=budget.trials, until=budget.until)
+    already_finished = is_finished(opened, budget)
+    used_before = study.seconds + final_seconds(study.folder)
     n_ended_before = _n_ended(study)
     importing = Thread(target=import_export_libraries, daemon=True)
 
@@ -99,6 +110,7 @@ def run_and_deliver(
         importing.join()
     timed_out = budget.seconds is not None and not already_finished and not study.interrupted
     no_new_trial = timed_out and n_ended_before == _n_ended(study) > 0
+    left_out = _train_final(opened, budget, used_before, notify)
     outcome = deliver(
         opened,
         already_finished=already_finished,
@@ -106,12 +118,63 @@ def run_and_deliver(
         n_threads=budget.n_workers,
         notify=notify,
     )
+    outcome = replace(outcome, left_out=(*outcome.left_out, *left_out))
     notify(ModelDelivered(outcome.best, study.describe(outcome.best)))
     if not no_new_trial:
         return outcome
     longer = wording(python="Use a larger time.", shell="Use a larger --time.")
     warning = f"No time was left to evaluate another candidate. {longer}"
     return replace(outcome, warnings=(*outcome.warnings, warning))
+
+
+def is_finished(opened: OpenedSearch, budget: SearchBudget) -> bool:
+    """Return whether earlier runs have used up the budget, so that `fit` would train nothing."""
+    study = opened.study
+    if not study.is_budget_used(trials=budget.trials, until=budget.until):
+        return False
+    if _target_is_reached(study, budget):
+        return True
+    used = study.seconds + final_seconds(study.folder)
+    seconds_left = math.inf if budget.seconds is None else budget.seconds - used
+    return not is_due(opened.finished(), seconds_left)
+
+
+def _train_final(
+    opened: OpenedSearch, budget: SearchBudget, used_before: float, notify: Callback
+) -> tuple[str, ...]:
+    """Export the best model so far, then train the final one if there is time.
+
+    Args:
+        opened: a search whose study has run.
+        budget: of all runs.
+        used_before: seconds that earlier runs have used.
+        notify: called with events.
+
+    Returns:
+        Sentences about why there is no final model.
+    """
+    study = opened.study
+    deadline = budget.deadline - used_before
+    search = opened.finished()
+    if _target_is_reached(study, budget) or not is_due(search, deadline - time.monotonic()):
+        return ()
+
+    def export_first() -> Reserve:
+        start_time = time.monotonic()
+        test_seconds = export_best(opened, notify)
+        seconds = FINAL_EXPORT_RATIO * (time.monotonic() - start_time)
+        return Reserve(FINAL_EXPORT_SECONDS + seconds, test_seconds)
+
+    try:
+        reason = train_final(opened, deadline, budget.n_workers, notify, export_first)
+    except KeyboardInterrupt:
+        study.interrupted = True
+        return ()
+    return (reason,) if reason else ()
+
+
+def _target_is_reached(study: Study[Any], budget: SearchBudget) -> bool:
+    return bool(budget.until) and study.is_budget_used(seconds=math.inf, until=budget.until)
 
 
 def _n_ended(study: Study[Any]) -> int:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.goal import Goal
+from netwright.automl.image.default_configs import DEFAULT_WIDTH, SEARCH_WIDTH
 from netwright.automl.method import Method
 from netwright.automl.portfolio import portfolio
 from netwright.automl.saved_run import check_folds, saved_metadata
@@ -88,7 +89,8 @@ def open_search(
     if space is None:
         space = space_for(metadata)
     time = time_budget(budget.seconds, budget.n_workers, metadata)
-    baselines = portfolio(space, metadata)
+    width = DEFAULT_WIDTH if budget.seconds is None else SEARCH_WIDTH
+    baselines = portfolio(space, metadata, image_width=width)
     if isinstance(algorithm, OneShot):
         baselines = baselines[
             :1

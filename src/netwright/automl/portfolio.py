@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from netwright import catalog
-from netwright.automl.image.default_configs import image_configs
+from netwright.automl.image.default_configs import SEARCH_WIDTH, image_configs
 from netwright.automl.tabular.default_configs import PartialCandidate, table_configs
 from netwright.automl.task_metadata import TaskMetadata
 from netwright.space.candidate import Candidate, Value
@@ -18,7 +18,10 @@ _FASTEST_FIRST = [row.name for row in sorted(catalog.FAMILIES, key=lambda row: r
 
 
 def portfolio(
-    space: Space[Any], metadata: TaskMetadata, leave_out_dataset: str = ""
+    space: Space[Any],
+    metadata: TaskMetadata,
+    leave_out_dataset: str = "",
+    image_width: int = SEARCH_WIDTH,
 ) -> list[Candidate]:
     """Return the candidates to evaluate first: one of the fastest family, then the most promising.
 
@@ -26,12 +29,13 @@ def portfolio(
         space: the space of `space_for`.
         metadata: of the task. For a user's own space, only the default candidate is returned.
         leave_out_dataset: see `table_configs`.
+        image_width: see `image_configs`.
     """
     if metadata.space:
         return [space.default()]
     configs: Sequence[PartialCandidate]
     if metadata.image:
-        configs = image_configs(min(metadata.image[:2]))
+        configs = image_configs(image_width)
     else:
         configs = table_configs(metadata, leave_out_dataset)
     candidates = dict.fromkeys(complete_candidate(space, config) for config in configs)

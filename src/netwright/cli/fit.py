@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from netwright.automl.export.delivery import FitResult, has_unexported
-from netwright.automl.fit import run_and_deliver
+from netwright.automl.finished_search import OpenedSearch
+from netwright.automl.fit import is_finished, run_and_deliver
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
@@ -112,7 +113,7 @@ def search(
             )
         study = opened.study
         if not quiet:
-            _print_opening(task, study, budget)
+            _print_opening(task, opened, budget)
         with progress.with_study(study).shown(quiet=quiet):
             outcome = run_and_deliver(opened, budget, notify)
     if not quiet:
@@ -131,14 +132,14 @@ def _kind_of_objectives(goal: Goal) -> RequestedTaskKind:
     return "regression" if are_of_regression.pop() else "classification"
 
 
-def _print_opening(task: Task, study: Study[Any], budget: SearchBudget) -> None:
+def _print_opening(task: Task, opened: OpenedSearch, budget: SearchBudget) -> None:
     """Print the data, notes about it, the budget and the run folder."""
-    is_finished = study.is_budget_used(trials=budget.trials, until=budget.until)
+    study, nothing_to_do = opened.study, is_finished(opened, budget)
     print_wrapped(summary(task), hanging_indent="    ")
-    for note in (*task.notes, *(() if is_finished else leakage_warnings(task))):
+    for note in (*task.notes, *(() if nothing_to_do else leakage_warnings(task))):
         # on stderr, since stdout may go to a file
         print_wrapped(note, ERR, indent="  ", hanging_indent="    ")
-    if is_finished:
+    if nothing_to_do:
         fix = f"Use {_larger_budget(budget)} to continue, or --fresh to start over."
         print_line(f"Finished: {_spent(study, budget)}. {fix}")
         if has_unexported(study):

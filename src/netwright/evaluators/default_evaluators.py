@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from netwright.data.task import Task
+from netwright.data.task import Images, Task
 from netwright.errors import InputError
 from netwright.evaluators.costs import NetworkCosts, cost_predictors
 from netwright.evaluators.latency import Latency
 from netwright.evaluators.training.cross_validation import CrossValidate
-from netwright.evaluators.training.train_and_validate import TrainAndValidate
+from netwright.evaluators.training.train_and_validate import FullTime, TrainAndValidate
 from netwright.evaluators.wrappers import cascade, combine
 from netwright.interfaces.evaluator import Evaluator
 from netwright.space.space import Space
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.time_budget import PhaseShares, TimeBudget
+
+_N_KEPT_IMAGE_TRIALS = 20
+"""Trials of images whose predictions are compared row by row before the final training."""
 
 
 def default_evaluator(
@@ -27,6 +30,7 @@ def default_evaluator(
     *,
     folds: CrossValidate | None = None,
     phase_shares: PhaseShares = PhaseShares(),
+    full_time: FullTime | None = None,
 ) -> Evaluator:
     """Return an evaluator of costs, then training, then (if a goal needs it) latency.
 
@@ -40,6 +44,7 @@ def default_evaluator(
         limits: bounds on metrics.
         folds: trains candidates in place of `TrainAndValidate`.
         phase_shares: how a trial, or a supernet, divides its time.
+        full_time: see `TrainAndValidate`.
 
     Raises:
         InputError: an objective or limit is not a metric of such a task.
@@ -48,7 +53,12 @@ def default_evaluator(
     goals = {objective.metric for objective in objectives} | {limit.metric for limit in limits}
     costs = NetworkCosts(space, task, cost_predictors(sorted(goals)))
     training: Evaluator = folds or TrainAndValidate(
-        space, task, _monitored_metric(objectives, task), phase_shares=phase_shares
+        space,
+        task,
+        _monitored_metric(objectives, task),
+        phase_shares=phase_shares,
+        full_time=full_time,
+        n_kept=_N_KEPT_IMAGE_TRIALS if isinstance(task.features, Images) else 0,
     )
     latency = Latency(space, task)
     # limits on training metrics refuse nothing: the trial is paid for, and shows how far it is off

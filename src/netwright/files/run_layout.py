@@ -14,6 +14,7 @@ RUN/
     fold-0/, fold-1/...   what each fold fitted, and seconds.json
     curve.json            losses by epoch
     model.onnx            the exported file, and checked.json: how it was checked and measured
+  final/                  checkpoint.safetensors of the final training, until it has ended
   supernet/               checkpoints (state.safetensors), shortlist.json, progress.json, and
                           policy.json: the sub-networks that a policy proposed
 """
@@ -25,6 +26,7 @@ MODEL = "model.onnx"
 DELIVERED = "delivered.json"
 TRIALS = "trials"
 SUPERNET = "supernet"
+FINAL_TRAINING = "final"
 
 CANDIDATE = "candidate.json"
 ABOUT = "about.json"
@@ -40,6 +42,7 @@ SECONDS = "seconds.json"
 CURVE = "curve.json"
 CHECKED = "checked.json"
 
+TRAINING_CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT = "state.safetensors"
 SHORTLIST = "shortlist.json"
 PROGRESS = "progress.json"

@@ -185,7 +185,8 @@ class _PeakMemory:
 
 
 def _norm_parameters(normalisation: str, channels: int) -> int:
-    return 0 if normalisation == "none" else 2 * channels
+    per_channel = {"none": 0, "batch_bias": 1}
+    return per_channel.get(normalisation, 2) * channels
 
 
 def _conv_costs(layer: Conv, shape: Shape, *, keep_input: bool) -> Costs | None:
@@ -193,7 +194,8 @@ def _conv_costs(layer: Conv, shape: Shape, *, keep_input: bool) -> Costs | None:
     output_shape = layer.infer_shape(shape)
     if output_shape is None:
         return None
-    channels_in, (channels_out, h, w) = shape[0], output_shape
+    channels_in, channels_out = shape[0], output_shape[0]
+    h, w = layer.sides_before_pooling(shape)
     kernel_area = layer.kernel**2
     if layer.separable:
         n_weights = channels_in * kernel_area + channels_in * channels_out
@@ -204,9 +206,12 @@ def _conv_costs(layer: Conv, shape: Shape, *, keep_input: bool) -> Costs | None:
     bias = channels_out if layer.normalisation == "none" else 0
     parameters = n_weights + bias + _norm_parameters(layer.normalisation, channels_out)
     first_step = prod(shape) + (channels_in if layer.separable else channels_out) * h * w
-    later_steps = (
-        (max_channels + channels_out) * h * w if layer.separable else 2 * channels_out * h * w
-    )
+    if layer.pool > 1:
+        later_steps = channels_out * h * w + prod(output_shape)
+    else:
+        later_steps = 2 * channels_out * h * w
+    if layer.separable:
+        later_steps = max(later_steps, (max_channels + channels_out) * h * w)
     memory = max(first_step, later_steps + (prod(shape) if keep_input else 0))
     return Costs(output_shape, parameters, 2 * n_weights * h * w, memory * _BYTES_PER_ELEMENT)
 
@@ -216,7 +221,7 @@ def _linear_costs(layer: Linear, shape: Shape, *, keep_input: bool) -> Costs | N
     has_valid_names = layer.activation in ACTIVATIONS and layer.normalisation in get_args(NormName)
     if not isinstance(features, int) or features < 1 or len(shape) > 2 or not has_valid_names:
         return None
-    if layer.normalisation == "group" and len(shape) == 2:
+    if layer.normalisation in ("group", "batch_bias") and len(shape) == 2:
         return None
     steps = prod(shape[:-1])
     parameters = (shape[-1] + 1) * features + _norm_parameters(layer.normalisation, features)

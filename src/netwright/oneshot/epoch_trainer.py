@@ -14,7 +14,7 @@ from torch import Tensor
 
 from netwright.errors import InputError, expected
 from netwright.networks.training.augmentation import Augmentation
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.training_clock import TrainingClock
 from netwright.oneshot.checkpoints import Checkpoint
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import SpaceError, plural
-from netwright.networks.training.loop import LabelledData, train
+from netwright.networks.training.labelled_data import LabelledData
+from netwright.networks.training.loop import train
 from netwright.networks.training.recipe import Training
 from netwright.oneshot import monitor
 from netwright.oneshot.epoch_trainer import BatchTransform

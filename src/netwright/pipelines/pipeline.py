@@ -25,7 +25,7 @@ from netwright.files.folder import Folder
 from netwright.files.json_files import read_json
 from netwright.files.run_layout import PIPELINE
 from netwright.networks.morphism.morph import Inheritance
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.interfaces import (
     Arrays,
@@ -222,6 +222,19 @@ class FittedPipeline:
     model: FittedModel
     target: TargetTransform
 
+    def validation_predictions(self, task: Task) -> NDArray[np.floating]:
+        """Return `predict` of the validation rows it was fitted with.
+
+        A network has computed them while it was trained.
+
+        Args:
+            task: the task that it was fitted on.
+        """
+        outputs = getattr(self.model, "validation_outputs", None)
+        if outputs is None:
+            return self.predict(task.features.take(task.validation))
+        return self.target.predictions(outputs)
+
     @property
     def threshold(self) -> float:
         """Decision threshold of two classes: the likelier one is the label."""
@@ -253,6 +266,7 @@ def fit(
     metric_name: str = "",
     initial_module: torch.nn.Module | None = None,
     unsupervised_task: Task | None = None,
+    checkpoint_folder: Path | None = None,
 ) -> FittedPipeline:
     """Fit a pipeline on the task's training rows, with early stopping on its validation rows.
 
@@ -265,6 +279,7 @@ def fit(
         metric_name: the metric that chooses the epoch or round; the task's default if empty.
         initial_module: the network to train, as from `inherit_weights`; None for a new one.
         unsupervised_task: as in `cached_preprocessor`.
+        checkpoint_folder: where a network saves its training; see `networks.training.loop.train`.
 
     Raises:
         InfeasibleCandidate: The model cannot be built or cannot learn these rows.
@@ -297,6 +312,7 @@ def fit(
         fidelity=fidelity,
         deadline=deadline,
         initial_module=initial_module,
+        checkpoint_folder=checkpoint_folder,
     )
     return FittedPipeline(preprocessor, model, target)
 
@@ -336,6 +352,7 @@ def _fit_model(
     fidelity: float,
     deadline: float,
     initial_module: torch.nn.Module | None,
+    checkpoint_folder: Path | None,
 ) -> FittedModel:
     """Train a network, or fit another learner."""
     if not isinstance(model, Training):
@@ -360,6 +377,7 @@ def _fit_model(
         fidelity=fidelity,
         deadline=deadline,
         initial_module=initial_module,
+        checkpoint_folder=checkpoint_folder,
     )
 
 

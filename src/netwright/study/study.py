@@ -347,6 +347,11 @@ class Study(Generic[D]):
         if self._trials and not Store.has_study(self.folder):
             raise deleted_error(self.folder / DATABASE)
 
+    @property
+    def executor(self) -> Executor:
+        """Where trials run."""
+        return self._executor
+
     def close(self) -> None:
         """End the workers, if any; `run` ends its own."""
         self._executor.close()

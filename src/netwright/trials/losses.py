@@ -49,7 +49,25 @@ def loss_of(kind: Kind, metric: str, threshold: float = 0.5) -> Loss:
 log_loss = loss_of("multiclass", "log_loss")
 """Mean negative log probability of the truth; of (rows, classes) and (rows,) class numbers."""
 
+_MIN_PROBABILITY = 1e-7
+"""Smaller probabilities are counted as this one: a single row would outweigh all others."""
+
 
 def predicted(predictions: Predictions) -> NDArray[np.bool_]:
     """Return (rows,) whether a row has a prediction; the others are NaN."""
     return np.asarray(np.isfinite(predictions.reshape(len(predictions), -1)).all(1))
+
+
+def row_losses(kind: Kind, p: Predictions, truth: NDArray[Any]) -> NDArray[np.float64]:
+    """Return each row's negative log probability of the truth, or its squared error.
+
+    Args:
+        kind: of the task.
+        p: (rows, classes) probabilities, or (rows,) values.
+        truth: (rows,) class indices, or values.
+    """
+    if kind == "regression":
+        squares: NDArray[np.float64] = (p.astype(np.float64) - truth) ** 2
+        return squares
+    of_truth = p[np.arange(len(p)), truth.astype(np.int64)].astype(np.float64)
+    return -np.log(np.clip(of_truth, _MIN_PROBABILITY, 1.0))

@@ -37,7 +37,9 @@ ENSEMBLE = "ensemble"
 """The origin of trials that combine others, their parents: see `EnsembleSpec`."""
 CONSTANT = "constant"
 """The origin of the constant prediction, which is delivered if no trial finishes in time."""
-MADE = (ENSEMBLE, CONSTANT)
+FINAL = "final training"
+"""The origin of the chosen candidate's training on nearly all rows, for the rest of the time."""
+MADE = (ENSEMBLE, CONSTANT, FINAL)
 """Origins of trials made after the search: budgets and strategies do not count them."""
 FAMILY = "family"
 """The path of the choice among families of models, at the root of a space of several."""

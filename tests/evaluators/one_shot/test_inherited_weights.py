@@ -20,7 +20,7 @@ from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.blocks import Residual
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.oneshot.single_path.samplers import SandwichSampler, StrategySampler
 from netwright.oneshot.single_path.training import SampledPathTraining, SharedWeightsTrainer
 from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights

@@ -23,7 +23,9 @@ from netwright.networks.tabular.batch_ensemble import (
     replace_n_members,
     select_members,
 )
-from netwright.networks.training.loop import LabelledData, predict, train, training_loss
+from netwright.networks.training.labelled_data import LabelledData
+from netwright.networks.training.loop import predict, train
+from netwright.networks.training.train_step import training_loss
 from netwright.networks.training.recipe import Training
 
 K, CLASSES = 4, 3

@@ -13,7 +13,7 @@ from netwright.networks.build import build
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.tabular.numeric_embeddings import PeriodicLinear, PiecewiseLinear
 from netwright.networks.training.data_dependent_init import initialize_from_data
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 
 
 def initialised(layer: Network, x: Tensor) -> torch.nn.Module:

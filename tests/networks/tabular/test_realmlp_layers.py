@@ -19,7 +19,7 @@ from netwright.networks.tabular.realmlp_layers import (
     Scaling,
 )
 from netwright.networks.training.data_dependent_init import initialize_from_data
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 
 TARGETS = torch.zeros(500, dtype=torch.int64)
 

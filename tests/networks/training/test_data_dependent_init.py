@@ -10,7 +10,7 @@ from netwright.networks.layers.basic import Dropout, Norm
 from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.realmlp_layers import NTKLinear
 from netwright.networks.training.data_dependent_init import initialize_from_data
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 
 ROWS = LabelledData(
     torch.randn(300, 4, generator=torch.Generator().manual_seed(3)) * 7, torch.arange(300)

@@ -16,7 +16,8 @@ from netwright.networks.tabular.batch_ensemble import (
 )
 from netwright.networks.tabular.numeric_embeddings import PeriodicLinear
 from netwright.networks.tabular.realmlp_layers import NTKLinear, ParametricActivation, Scaling
-from netwright.networks.training.loop import LabelledData, train
+from netwright.networks.training.labelled_data import LabelledData
+from netwright.networks.training.loop import train
 from netwright.networks.training.optimizers import SGD, AdamW, Optimizer
 from netwright.networks.training.param_groups import (
     decayed_parameters,

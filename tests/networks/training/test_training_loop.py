@@ -20,14 +20,9 @@ from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Periodic
 from netwright.networks.training.augmentation import Crop, Flip
-from netwright.networks.training.loop import (
-    CurvePoint,
-    LabelledData,
-    LearningCurve,
-    predict,
-    train,
-    training_loss,
-)
+from netwright.networks.training.labelled_data import LabelledData
+from netwright.networks.training.loop import CurvePoint, LearningCurve, predict, train
+from netwright.networks.training.train_step import training_loss
 from netwright.networks.training.optimizers import SGD, AdamW, Optimizer
 from netwright.networks.training.recipe import Training
 from netwright.networks.training.schedules import Constant, Cosine, OneCycle, Schedule

@@ -14,7 +14,7 @@ from netwright.networks.layers.blocks import Residual
 from netwright.networks.layers.cells import nas_bench_201
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.oneshot.gradient.expected_cost import CostTerm, cost_table, expected_cost
 from netwright.oneshot.gradient.relaxations import DARTS
 from netwright.oneshot.gradient.search import GradientSearch, split_in_halves

@@ -19,7 +19,8 @@ from netwright.networks.layers.basic import Dropout, GlobalPool, Pool, Skip, Zer
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
 from netwright.networks.layers.linear import Linear
-from netwright.networks.training.loop import LabelledData, training_loss
+from netwright.networks.training.labelled_data import LabelledData
+from netwright.networks.training.train_step import training_loss
 from netwright.oneshot.single_path.samplers import (
     PathBatch,
     Sampler,

@@ -9,6 +9,7 @@ import numpy as np
 
 from netwright.automl.ensembling.models import keep_best_members, model_of, split_in_halves
 from netwright.automl.ensembling.selection import Member, ProposedEnsemble, mean_of_available
+from netwright.automl.final_split import held_out_by_final
 from netwright.automl.finished_search import FinishedSearch
 from netwright.errors import BrokenFile
 from netwright.files.folder import Folder
@@ -21,7 +22,7 @@ from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.held_out import read_predictions
 from netwright.trials.metrics import score
 from netwright.trials.scores import Predictions
-from netwright.trials.trial import Status, Trial
+from netwright.trials.trial import FINAL, Status, Trial
 
 _MIN_HELD_OUT_ROWS_TO_PRUNE = 30
 """Held-out rows per fold below which members of a network are not selected: too noisy."""
@@ -77,6 +78,8 @@ def out_of_fold_predictions(search: FinishedSearch, trial: Trial) -> Predictions
     if trial.ensemble is not None:
         return _ensemble_predictions(search, trial.ensemble)
     folder, cross_validation = search.trial_folder(trial.id), search.cross_validation
+    if trial.proposal.origin == FINAL:
+        return _final_predictions(search, folder)
     if cross_validation:
         held_out = cross_validation.held_out_mask(int(trial.metrics.get("folds", 1)))
     else:
@@ -85,6 +88,17 @@ def out_of_fold_predictions(search: FinishedSearch, trial: Trial) -> Predictions
         if folder.has(name):
             with suppress(BrokenFile):  # handled as if it had been deleted
                 return read_predictions(folder, name, held_out, len(search.task.classes))
+    return None
+
+
+def _final_predictions(search: FinishedSearch, folder: Folder) -> Predictions | None:
+    """Return the final training's predictions; NaN for validation rows that it was trained on."""
+    mask, n_classes = held_out_by_final(search.task), len(search.task.classes)
+    with suppress(BrokenFile):
+        held_out = read_predictions(folder, VALIDATION, np.ones(mask.sum(), np.bool_), n_classes)
+        predictions = np.full((len(mask), *held_out.shape[1:]), np.nan, held_out.dtype)
+        predictions[mask] = held_out
+        return predictions
     return None
 
 

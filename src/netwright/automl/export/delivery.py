@@ -174,6 +174,26 @@ def deliver(
     )
 
 
+def export_best(opened: OpenedSearch, notify: Callback = ignore_event) -> float:
+    """Export the best trial as the model of the run, so that there is one if the run ends early.
+
+    Args:
+        opened: a search whose study has run.
+        notify: called with an event at the start of each stage.
+
+    Returns:
+        Seconds that the model takes for the task's test rows, about; 0 without test rows or a model.
+    """
+    search = opened.finished()
+    exporter = FrontExporter(opened.study, search, ExportProgress(stopped=True), notify)
+    _export_all(exporter, math.inf, 1, notify)
+    best, test = exporter.best(), opened.task.test
+    if best is None or test is None:
+        return 0.0
+    milliseconds = exporter.rows[best[0].id].metrics["batch_latency"]  # for a thousand rows
+    return milliseconds / 1000 * len(test) / 1000
+
+
 def _export_all(exporter: FrontExporter, deadline: float, n_threads: int, notify: Callback) -> None:
     """Carry out the export plan until it ends, or until the deadline."""
     if exporter.search.cross_validation:

@@ -45,7 +45,7 @@ from netwright.study.study import Study
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.metrics import METRICS, network_costs, score
 from netwright.trials.pareto import losses, nondominated
-from netwright.trials.trial import CONSTANT, ENSEMBLE, Metrics, Proposal, Status, Trial
+from netwright.trials.trial import CONSTANT, ENSEMBLE, FINAL, Metrics, Proposal, Status, Trial
 
 _N_CHECKED_ROWS = 256
 """Validation rows on which the predictions of a file and of its model are compared."""
@@ -336,8 +336,9 @@ def best_of(rows: Mapping[int, Row], search: FinishedSearch, chosen: int | None)
 def front_of(rows: Mapping[int, Row], search: FinishedSearch, chosen: int | None) -> list[Row]:
     """Return the Pareto front of the exported files within the limits, best first.
 
-    With a single objective, latency is the second one, and only trials scored on as many folds as
-    the best can be on the front. The best trial is always on it.
+    With a single objective, latency is the second one, and only trials scored on the same rows as
+    the best can be on the front: on as many folds, or in a final training. The best trial is always
+    on it.
 
     Args:
         rows: trial id -> its row, with the measurements of its file.
@@ -355,9 +356,13 @@ def front_of(rows: Mapping[int, Row], search: FinishedSearch, chosen: int | None
         unbeaten = set(nondominated(measured))
         return [row for i, row in enumerate(ordered) if i in unbeaten or row.trial == best]
     front = [feasible[best]]
-    n_folds = front[0].metrics.get("folds")
+
+    def scored_rows(row: Row) -> tuple[float | None, bool]:
+        is_final = search.by_id[row.trial].proposal.origin == FINAL
+        return row.metrics.get("folds"), is_final
+
     for candidate in ordered:
-        same_rows = candidate.metrics.get("folds") == n_folds
+        same_rows = scored_rows(candidate) == scored_rows(front[0])
         if same_rows and candidate.metrics["latency"] < front[-1].metrics["latency"]:
             front.append(candidate)
     return front

@@ -151,6 +151,8 @@ def _step_to_the_best(
     if ensembles and refit_is_due and _may_refit(search, progress):
         return RefitStep("best", ensembles.ensembles[0].ranked, ensembles.export_seconds)
     items: list[ExportItem] = [*_front(search), *_trials_behind_front(search)]
+    if search.final:
+        items = [search.final, *items]
     if ensembles:
         items = [*_best_items(search, ensembles), *_faster_items(search, ensembles)]
         items = items if progress.resumed is None else [progress.resumed, *items]
@@ -181,7 +183,9 @@ def _phases_after_the_best(
     search: FinishedSearch, ensembles: EnsemblesToExport | None, chosen: int
 ) -> Iterator[tuple[ExportPhase, Iterable[ExportItem]]]:
     if ensembles is None:
-        yield "rest", _front(search)
+        is_final = search.final is not None and search.final.id == chosen
+        # the front of quality alone is the final model
+        yield "rest", [] if is_final and len(search.objectives) == 1 else _front(search)
         return
     yield "faster", _faster_items(search, ensembles)
     exported, best = search.by_id[chosen].ensemble, ensembles.ensembles[0].spec

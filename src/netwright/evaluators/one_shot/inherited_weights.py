@@ -9,7 +9,8 @@ import torch
 
 from netwright.errors import InfeasibleCandidate, InputError, check_whole, expected
 from netwright.interfaces.evaluator import Capabilities
-from netwright.networks.training.loop import LabelledData, predict
+from netwright.networks.training.labelled_data import LabelledData
+from netwright.networks.training.loop import predict
 from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights, recalibrate_batch_norm
 from netwright.trials.metrics import METRICS, Kind, score
 from netwright.trials.trial import Job, Metrics

@@ -20,7 +20,7 @@ from netwright.evaluators.one_shot.supernet_setup import SupernetSetup
 from netwright.files.run_layout import POLICY
 from netwright.interfaces.strategy import MakeStrategy
 from netwright.networks.build import build
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.oneshot.epoch_trainer import random_split
 from netwright.oneshot.monitor import Finding
 from netwright.oneshot.ranking import ShortTraining, check_ranking, sample_feasible

@@ -18,7 +18,7 @@ from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.tabular.columns import Columns
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.recipe import Training
 from netwright.oneshot.epoch_trainer import BatchTransform
 from netwright.oneshot.gradient.held_decisions import all_decision_values, walk_description

@@ -201,7 +201,7 @@ class CrossValidate:
         fitted.save(folder)
         inputs = fitted.preprocessor.input_spec(fitted.target.n_outputs)
         (job.folder / ABOUT).write_text(inputs.json())
-        predictions = fitted.predict(self.task.features.take(self.fold_tasks[i].validation))
+        predictions = fitted.validation_predictions(self.fold_tasks[i])
         np.save(folder / HELD_OUT, predictions)
         write_fit_seconds(folder, time.monotonic() - started_at)
         return predictions

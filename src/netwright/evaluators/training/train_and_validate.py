@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ from netwright.evaluators.training.weight_inheritance import (
 from netwright.files.run_layout import CURVE, VALIDATION
 from netwright.interfaces.evaluator import Capabilities
 from netwright.interfaces.strategy import MakeStrategy
-from netwright.networks.training.loop import LabelledData, train
+from netwright.networks.training.labelled_data import LabelledData
+from netwright.networks.training.loop import train
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.models.network import FittedNetwork
 from netwright.pipelines.pipeline import as_pipeline, fit
@@ -39,6 +40,20 @@ if TYPE_CHECKING:
 
 _N_KEPT_TRIALS = 20
 """With inheritance, so many best trials keep their weights for children."""
+
+
+@dataclass(frozen=True)
+class FullTime:
+    """A network's training that lasts until the trial's deadline, however many epochs that takes.
+
+    Args:
+        checkpoints: folder that takes the state of the training every minute; a training that was
+            killed goes on from there.
+        max_epochs: passes over the rows at most.
+    """
+
+    checkpoints: Path
+    max_epochs: int = 1_000
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,8 @@ class TrainAndValidate:
             says which, and the metric ``inherited`` how much. 0 (the default) trains every
             candidate from scratch: with inheritance its metrics depend on its ancestors, too.
         phase_shares: how a trial under a deadline, or a supernet, divides its time.
+        full_time: trains networks under a deadline until then; None for the recipe's epochs.
+        n_kept: so many best trials keep their files, besides the front; more with `inherit`.
 
     Raises:
         InputError: `inherit` is out of range.
@@ -74,6 +91,8 @@ class TrainAndValidate:
     monitor: str = ""
     inherit: float = 0.0
     phase_shares: PhaseShares = PhaseShares()
+    full_time: FullTime | None = None
+    n_kept: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.inherit <= 1:
@@ -93,7 +112,7 @@ class TrainAndValidate:
         return Capabilities(
             make_supernet_search=self._make_supernet,
             leaves_files=True,
-            keeps=_N_KEPT_TRIALS if inherits else 0,
+            keeps=max(self.n_kept, _N_KEPT_TRIALS if inherits else 0),
             fingerprint={"inherit": str(self.inherit)} if inherits else {},
             warm_up=warm_up,
         )
@@ -130,6 +149,10 @@ class TrainAndValidate:
         import_metrics()
         task = self.task
         pipeline = as_pipeline(self.space.fill(job.proposal.candidate), task)
+        full_time = self.full_time if math.isfinite(job.deadline) else None
+        if full_time and isinstance(pipeline.model, Training):
+            recipe = replace(pipeline.model, epochs=full_time.max_epochs)
+            pipeline = replace(pipeline, model=recipe)
         started_at = time.monotonic()
         inherited = InheritedWeights()
         if self.inherit:
@@ -142,8 +165,9 @@ class TrainAndValidate:
             fidelity=job.proposal.fidelity * inherited.epochs_share(self.inherit),
             deadline=training_deadline(job.deadline, self.phase_shares.judging),
             metric_name=self.monitor or default_metric(task.kind),
+            checkpoint_folder=full_time.checkpoints if full_time else None,
         )
-        predictions = fitted.predict(task.features.take(task.validation))
+        predictions = fitted.validation_predictions(task)
         fitted.save(job.folder)
         np.save(job.folder / VALIDATION, predictions)
         rows = task.validation

@@ -14,7 +14,7 @@ from netwright.networks.sequence_norm import SequenceBatchNorm
 ActivationName = Literal[
     "none", "relu", "leaky_relu", "gelu", "silu", "mish", "hardswish", "selu", "elu", "tanh"
 ]
-NormName = Literal["none", "batch", "layer", "group"]
+NormName = Literal["none", "batch", "batch_bias", "layer", "group"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "none": nn.Identity,
@@ -50,6 +50,8 @@ def make_norm(name: str, shape: Shape) -> nn.Module:
     if name == "batch":
         by_axes: list[type[nn.Module]] = [nn.BatchNorm1d, SequenceBatchNorm, nn.BatchNorm2d]
         return by_axes[len(shape) - 1](channels)
+    if name == "batch_bias":
+        return _batch_bias(channels, shape)
     if name == "layer":
         return nn.GroupNorm(1, channels) if len(shape) == 3 else nn.LayerNorm(channels)
     if name == "group":
@@ -57,7 +59,25 @@ def make_norm(name: str, shape: Shape) -> nn.Module:
         if len(shape) == 2:
             raise InfeasibleCandidate("group normalisation takes images or columns. Use layer.")
         return nn.GroupNorm(groups, channels)
-    raise InfeasibleCandidate(expected("normalisation", "batch, layer, group or none", name))
+    rule = "batch, batch_bias, layer, group or none"
+    raise InfeasibleCandidate(expected("normalisation", rule, name))
+
+
+_FAST_MOMENTUM = 0.4
+"""Weight of a batch in the running statistics: after a training of a few epochs they are recent."""
+
+
+def _batch_bias(channels: int, shape: Shape) -> nn.Module:
+    """Return batch normalisation with a bias but a fixed scale of 1, for short trainings.
+
+    Filters of fixed norm need no second scale (Jordan 2024, 2404.00498, sec. 3).
+    """
+    if len(shape) == 2:
+        raise InfeasibleCandidate("batch_bias takes images or columns, got a sequence. Use batch.")
+    make_module = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+    module = make_module(channels, momentum=_FAST_MOMENTUM)
+    module.weight.requires_grad = False
+    return module
 
 
 def preserves_nonnegative(activation: str) -> bool:

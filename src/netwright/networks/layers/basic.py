@@ -103,7 +103,8 @@ class Norm(Leaf):
     """Normalisation of images, sequences or columns.
 
     Args:
-        kind: "batch", "layer", "group" (images and columns, up to 8 groups) or "none".
+        kind: "batch", "batch_bias" (without a learned scale), "layer", "group" (images and columns,
+            up to 8 groups) or "none".
     """
 
     cheap_to_run = True
@@ -119,7 +120,7 @@ class Norm(Leaf):
     def layers_to_zero(
         self, built: BuiltNetwork, *, before_relu: bool
     ) -> list[ZeroInitLayer] | None:
-        return [ZeroInitLayer(built, before_relu)]
+        return None if self.kind == "batch_bias" else [ZeroInitLayer(built, before_relu)]
 
     def module_to_zero(self, built: BuiltNetwork) -> nn.Module:
         return unwrap_norm(built.module)
@@ -180,6 +181,44 @@ class _Dropout(nn.Dropout):
         random_int16 = random_int64.view(torch.int16)[: x.numel()].view(x.shape)
         keep_mask = random_int16.to(torch.float32).ge_(threshold - 2**15)  # exact: 16 bits fit
         return x * keep_mask.mul_(1 / (1 - threshold / 2**16)).to(x.dtype)
+
+
+class _Multiply(nn.Module):
+    """Multiplication by a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+@dataclass(frozen=True)
+class Multiply(Leaf):
+    """Multiplication by a constant: of the scores, it softens the first probabilities.
+
+    Args:
+        factor: Above 0.
+
+    Example:
+        >>> head = (GlobalPool("max"), Linear(), Multiply(1 / 9))
+    """
+
+    cheap_to_run = True
+    preserves_zero = True
+
+    factor: float = 1.0
+
+    def build(self, shape: Shape) -> nn.Module:
+        if not self.factor > 0:
+            raise InfeasibleCandidate(expected("factor", "above 0", self.factor))
+        return _Multiply(self.factor)
+
+    inherit = inherit_channels
+
+    def is_identity(self, *, nonnegative_input: bool) -> bool:
+        return self.factor == 1
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ from netwright.networks.layers.weighted_leaf import (
 
 @dataclass(frozen=True)
 class Conv(WeightedLeaf):
-    """Convolution, then normalisation and activation, of images (c, h, w).
+    """Convolution, then pooling, normalisation and activation, of images (c, h, w).
 
     Args:
         channels: Output channels; 0 for as many as come in.
@@ -45,8 +45,14 @@ class Conv(WeightedLeaf):
         groups: Groups of channels, as in `torch.nn.Conv2d`.
         separable: Whether it is a depthwise convolution followed by one of kernel 1 (MobileNets,
             1704.04861); `groups` is then not used.
-        normalisation: "batch", "layer", "group" or "none"; the convolution has a bias only without.
+        normalisation: "batch", "batch_bias" (without a learned scale), "layer", "group" or "none";
+            the convolution has a bias only without.
         activation: A name in `ACTIVATIONS`, or "none".
+        pool: Side of the windows of a maximum pooling right after the convolution, so that what
+            follows costs less; 1 for none. Pixels that fill no window are dropped.
+        init: "random", or "identity": the first output channels start as the input channels, so
+            that a deep network begins to learn at once (2404.00498, sec. 3.2). Kernels of groups
+            stay random.
 
     Example:
         >>> costs(Conv(16, kernel=5, stride=2), (3, 32, 32)).shape
@@ -62,10 +68,12 @@ class Conv(WeightedLeaf):
     separable: bool = False
     normalisation: NormName = "batch"
     activation: ActivationName = "relu"
+    pool: int = 1
+    init: Literal["random", "identity"] = "random"
 
     def build(self, shape: Shape) -> nn.Module:
         check_images(shape)
-        check_positive(self, "kernel", "stride", "dilation", "groups")
+        check_positive(self, "kernel", "stride", "dilation", "groups", "pool")
         check_odd_kernel(self.kernel, self.padding)
         channels_in, channels_out = shape[0], self.channels or shape[0]
         module = nn.Sequential()
@@ -77,6 +85,10 @@ class Conv(WeightedLeaf):
         else:
             conv = self._conv(channels_in, channels_out, self.kernel, self.groups)
             module.add_module("conv", conv)
+        if self.init == "identity":
+            _start_as_dirac(module)
+        if self.pool > 1:
+            module.add_module("pool", nn.MaxPool2d(self.pool))
         module.add_module("norm", make_norm(self.normalisation, (channels_out, *shape[1:])))
         module.add_module("act", make_activation(self.activation))
         return module
@@ -88,15 +100,21 @@ class Conv(WeightedLeaf):
         )
         if len(shape) != 3 or not has_valid_names or (self.padding < 0 and self.kernel % 2 == 0):
             return None
-        if min(self.kernel, self.stride, self.dilation, self.groups, self.channels + 1) < 1:
+        sizes = (self.kernel, self.stride, self.dilation, self.groups, self.pool, self.channels + 1)
+        if min(sizes) < 1:
             return None
         channels_in, channels_out = shape[0], self.channels or shape[0]
         if not self.separable and (channels_in % self.groups or channels_out % self.groups):
             return None
+        h, w = (side // self.pool for side in self.sides_before_pooling(shape))
+        return (channels_out, h, w) if min(h, w) >= 1 else None
+
+    def sides_before_pooling(self, shape: Shape) -> tuple[int, int]:
+        """Return height and width of the convolution's output for an input (c, h, w)."""
         reach = self.dilation * (self.kernel - 1)
         padding = reach // 2 if self.padding < 0 else self.padding
         h, w = ((side + 2 * padding - reach - 1) // self.stride + 1 for side in shape[1:])
-        return (channels_out, h, w) if min(h, w) >= 1 else None
+        return h, w
 
     @property
     def _has_bias(self) -> bool:
@@ -136,6 +154,9 @@ class Conv(WeightedLeaf):
         assert isinstance(parent_layer, Conv)
         if self.separable and not parent_layer.separable:
             return start_afresh(transfer, parent, child, input_map, target_map)
+        if self.pool != parent_layer.pool:
+            change = f"pooling of {self.pool} instead of {parent_layer.pool}"
+            transfer.record_change(child.position, change)
         parent_convs, child_convs = conv_modules(parent), conv_modules(child)
         first_weight, last_conv = parent_convs[0].weight, child_convs[-1]
         if parent_layer.separable and not self.separable:
@@ -208,6 +229,14 @@ class Conv(WeightedLeaf):
             target_map=target_map,
             inherited_params=inherited_params,
         )
+
+
+@torch.no_grad()
+def _start_as_dirac(module: nn.Module) -> None:
+    """Make the first output channels of ungrouped convolutions their input channels, in place."""
+    for conv in module.modules():
+        if isinstance(conv, nn.Conv2d) and conv.groups == 1 and conv.kernel_size[0] % 2:
+            nn.init.dirac_(conv.weight[: conv.in_channels])  # (o, i, k, k)
 
 
 def conv_modules(built: BuiltNetwork) -> list[nn.Conv2d]:

@@ -12,6 +12,7 @@ from netwright.networks.interfaces.shapes import n_channels
 from netwright.networks.interfaces.transfer import Transfer, set_norm, set_weights
 from netwright.networks.layers.activations import (
     ActivationName,
+    NormName,
     has_kink,
     preserves_nonnegative,
 )
@@ -22,6 +23,7 @@ class WeightedLeaf(Leaf):
     """A layer of weights, then a normalisation, then an activation."""
 
     activation: ActivationName
+    normalisation: NormName
 
     @property
     def has_kink(self) -> bool:
@@ -33,6 +35,8 @@ class WeightedLeaf(Leaf):
     def layers_to_zero(
         self, built: BuiltNetwork, *, before_relu: bool
     ) -> list[ZeroInitLayer] | None:
+        if self.normalisation == "batch_bias":  # divides by the deviation: weights of 0 explode
+            return None
         return [ZeroInitLayer(built, before_relu or self.has_kink)]
 
 

@@ -6,15 +6,22 @@ those rows' targets, in the order in which modules run: the layers before it are
 
 from __future__ import annotations
 
+import contextlib
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 
 _MAX_INIT_ROWS = 8192
 """Rows that are used: enough to place quantiles of bins of 1 % with an error of a tenth of a bin."""
+_MAX_INIT_IMAGES = 2048
+"""Images that are used: each has many pixels, and layers with many channels take their memory."""
+
+
+class _AllInitialized(Exception):
+    """Ends the forward pass: what follows the last module that is initialised need not run."""
 
 
 @runtime_checkable
@@ -37,15 +44,24 @@ def initialize_from_data(module: nn.Module, rows: LabelledData, seed: int) -> No
     if not submodules or not len(rows):
         return
     generator = torch.Generator().manual_seed(seed)
-    sample = rows.take(torch.randperm(len(rows), generator=generator)[:_MAX_INIT_ROWS])
+    n_rows = _MAX_INIT_IMAGES if rows.inputs.dim() == 4 else _MAX_INIT_ROWS
+    sample = rows.take(torch.randperm(len(rows), generator=generator)[:n_rows])
+    waiting = {id(submodule) for submodule in submodules}
 
     def initialize(submodule: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(submodule, DataDependentInit)
         submodule.init_from_data(inputs[0], sample.targets)
+        waiting.discard(id(submodule))
+        if not waiting:
+            raise _AllInitialized
 
     hooks = [submodule.register_forward_pre_hook(initialize) for submodule in submodules]
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[]),
+            contextlib.suppress(_AllInitialized),
+        ):
             torch.manual_seed(seed)
             module.eval()(sample.inputs)
     finally:

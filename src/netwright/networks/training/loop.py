@@ -6,39 +6,24 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
-from netwright.networks.training.param_groups import decayed_parameters, set_learning_rate
+from netwright.networks.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from netwright.networks.training.compute_settings import (
+    ComputeSettings,
+    default_settings,
+    fastest_settings,
+    threads,
+)
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.recipe import Training
-from netwright.networks.training.schedules import Constant
+from netwright.networks.training.train_step import TrainStep
 from netwright.networks.training.training_clock import TrainingClock
-
-
-@dataclass(frozen=True)
-class LabelledData:
-    """Labelled rows in memory.
-
-    Args:
-        inputs: (n, ...) uint8 or float32.
-        targets: (n,) int64 classes or float32 numbers.
-        weights: (n,) float32 factors of the rows' losses; None for equal weights.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    weights: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def take(self, rows: Tensor | slice) -> LabelledData:
-        """Return the rows of these indices."""
-        weights = None if self.weights is None else self.weights[rows]
-        return LabelledData(self.inputs[rows], self.targets[rows], weights)
 
 
 @dataclass(frozen=True)
@@ -64,11 +49,18 @@ class LearningCurve:
         points: In order.
         best_index: Index of the point whose weights were kept.
         seconds: Duration of the training.
+        rows_per_second: Training rows that were learnt from in a second of training steps; without
+            the first step, which sets up memory.
+        precision: "float32", "bfloat16" or "float16": of the forward passes.
+        n_threads: Threads on the CPU.
     """
 
     points: tuple[CurvePoint, ...]
     best_index: int
     seconds: float
+    rows_per_second: float = 0.0
+    precision: str = "float32"
+    n_threads: int = 1
 
 
 ValidationLoss = Callable[[Tensor], float]
@@ -86,12 +78,15 @@ def train(
     fidelity: float = 1.0,
     deadline: float = math.inf,
     callback: Callable[[CurvePoint], None] = lambda point: None,
+    checkpoint_folder: Path | None = None,
 ) -> LearningCurve:
-    """Train a module in place and leave it with its best weights, in evaluation mode on the CPU.
+    """Train a module in place and leave it in evaluation mode on the CPU.
 
-    The best weights are those with the smallest validation loss. It is computed after every epoch,
-    or after every 2 % of the training if there are more than 50 epochs. Without a deadline the
-    result depends on the seed alone (CPU).
+    It keeps the weights with the smallest validation loss, or with `recipe.select` "last" those of
+    the end. The loss is computed after every epoch, or after every 2 % of the training if there are
+    more than 50 epochs; under a deadline also less often, where it would take a larger share of the
+    time. Without a deadline the result depends on the seed alone (CPU); under one, precision and
+    threads for images are chosen by timing steps.
 
     Args:
         recipe: The filled training recipe.
@@ -102,8 +97,10 @@ def train(
         seed: Of the order of rows, augmentation and dropout.
         fidelity: Factor of the epochs, in (0, 1].
         deadline: In seconds of `time.monotonic()`. The training ends early enough to predict the
-            validation rows once more, and once again by the caller.
+            validation rows once more.
         callback: Called with each point of the learning curve.
+        checkpoint_folder: Under a deadline the training is saved there every minute, and goes on
+            from what is there already; None for no checkpoints.
 
     Returns:
         The learning curve.
@@ -115,28 +112,51 @@ def train(
     _check_trainable(recipe, module, train_set)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module.to(device)
-    if train_set.inputs.dim() == 4:  # convolutions run 5-12 % faster so, on CPU and GPU alike
+    is_timed, is_image = math.isfinite(deadline), train_set.inputs.dim() == 4
+    if is_image:  # convolutions run 5-12 % faster so, on CPU and GPU alike
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
+    settings = default_settings(device)
+    if is_timed and is_image and device.type == "cpu":
+        settings = fastest_settings(module, train_set.inputs[: recipe.batch_size])
+    # dropout draws from the global generator
+    with torch.random.fork_rng(devices=[]), threads(settings.n_threads):
         torch.manual_seed(seed)
-        end = deadline - 2 * _validation_seconds(module, validation_inputs, deadline)
-        clock = TrainingClock(end, start_time=start_time)
+        seconds = _validation_seconds(module, validation_inputs, deadline)
+        loop = _TrainingLoop(
+            recipe,
+            module,
+            train_set,
+            seed,
+            deadline - seconds,
+            fidelity,
+            settings,
+            _validation_interval(recipe, seconds, deadline),
+            checkpoint_folder if is_timed else None,
+        )
         points: list[CurvePoint] = []
         best_index, best_state = 0, {}
-        for loss, epochs in _TrainingLoop(recipe, module, train_set, seed, clock, fidelity):
+        for loss, epochs in loop:
             outputs = _check_finite(predict(module, validation_inputs))
             points.append(CurvePoint(loss, validation_loss(outputs), epochs))
             callback(points[-1])
             is_best = points[-1].validation_loss < points[best_index].validation_loss
-            if len(points) == 1 or is_best:
+            if recipe.select == "last":
+                best_index = len(points) - 1
+            elif len(points) == 1 or is_best:
                 best_index = len(points) - 1
                 best_state = {k: v.detach().clone() for k, v in module.state_dict().items()}
             if recipe.patience and epochs - points[best_index].epochs >= recipe.patience:
                 break
-    module.load_state_dict(best_state)
+        n_threads = torch.get_num_threads()
+    if best_state:
+        module.load_state_dict(best_state)
     module.eval().cpu()
     module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as above
-    return LearningCurve(tuple(points), best_index, time.monotonic() - start_time)
+    seconds = time.monotonic() - start_time
+    precision = str(settings.autocast_dtype or torch.float32).removeprefix("torch.")
+    return LearningCurve(
+        tuple(points), best_index, seconds, loop.rows_per_second, precision, n_threads
+    )
 
 
 def _check_trainable(recipe: Training, module: nn.Module, train_set: LabelledData) -> None:
@@ -181,49 +201,111 @@ def predict(module: nn.Module, inputs: Tensor, batch_size: int = 512) -> Tensor:
 
 _VALIDATION_INTERVAL = 0.02
 """Share of the training between two validations: each takes time, and a 50th is fine enough."""
+_MAX_VALIDATION_SHARE = {"best": 0.05, "last": 0.01}
+"""Share of the time for validations; those of the end are only shown."""
 _ROUNDING = 1e-9
 """Tolerance of sums of such shares."""
+_CHECKPOINT_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
+def _validation_interval(recipe: Training, seconds: float, deadline: float) -> float:
+    """Return the share of the training between validations that take so many seconds each."""
+    if math.isinf(deadline):
+        return _VALIDATION_INTERVAL
+    seconds_left = max(deadline - time.monotonic(), seconds, 1e-9)
+    share = seconds / seconds_left / _MAX_VALIDATION_SHARE[recipe.select]
+    return min(1.0, max(_VALIDATION_INTERVAL, share))
+
+
 class _TrainingLoop:
-    """Iterating trains; yields mean training loss and epochs so far when validation is due."""
+    """Iterating trains; yields mean training loss and epochs so far when validation is due.
 
-    recipe: Training
-    module: nn.Module
-    train_set: LabelledData
-    seed: int
-    clock: TrainingClock
-    fidelity: float
+    Args:
+        recipe: How the module is trained.
+        module: On the device.
+        train_set: The training rows.
+        seed: Of the order of rows and of augmentation.
+        deadline: In seconds of `time.monotonic()`, by which the training ends.
+        fidelity: Factor of the epochs.
+        settings: Precision of the steps.
+        validation_interval: Share of the training between validations.
+        checkpoint_folder: Takes the state every minute; None for no checkpoints.
+    """
+
+    def __init__(
+        self,
+        recipe: Training,
+        module: nn.Module,
+        train_set: LabelledData,
+        seed: int,
+        deadline: float,
+        fidelity: float,
+        settings: ComputeSettings,
+        validation_interval: float,
+        checkpoint_folder: Path | None,
+    ) -> None:
+        self.recipe, self.module, self.seed = recipe, module, seed
+        self.train_set = train_set.with_normalized_weights()
+        self.device = next(module.parameters()).device
+        self.optimizer = recipe.optimizer.make(module, recipe.lr)
+        self.train_step = TrainStep(recipe, module, self.optimizer, self.device, settings)
+        # every row in every epoch, in batches of nearly equal size: no tiny last batch
+        self.steps_per_epoch = max(1, round(len(train_set) / recipe.batch_size))
+        self.n_steps = max(1, round(recipe.epochs * fidelity)) * self.steps_per_epoch
+        self.validation_interval = validation_interval
+        self.checkpoint_folder = checkpoint_folder
+        self.start_time = self.saved_at = time.monotonic()
+        self.state = TrainingState(0.0, 0, 0.0)
+        if checkpoint_folder is not None:
+            restored = load_checkpoint(checkpoint_folder, module, self.optimizer)
+            self.state = restored or self.state
+        self.clock = TrainingClock(deadline, self.state.progress, self.start_time)
+        self.n_rows = 0
+        self._n_timed_rows, self._timed_seconds = 0, 0.0
 
     def __iter__(self) -> Iterator[tuple[float, int]]:
-        recipe, train_set = self.recipe, _normalise_weights(self.train_set)
-        device = next(self.module.parameters()).device
-        generator = torch.Generator().manual_seed(self.seed)
-        optimizer = recipe.optimizer.make(self.module, recipe.lr)
-        train_step = _TrainStep(recipe, self.module, optimizer, device)
-        # every row in every epoch, in batches of nearly equal size: no tiny last batch
-        steps_per_epoch = max(1, round(len(train_set) / recipe.batch_size))
-        n_steps = max(1, round(recipe.epochs * self.fidelity)) * steps_per_epoch
-        step, epochs, progress, validated_at = 0, 0, 0.0, 0.0
+        generator = torch.Generator().manual_seed(self.seed + self.state.step)
+        step, progress, validated_at = self.state.step, self.state.progress, self.state.progress
         losses: list[Tensor] = []
-        while step < n_steps and progress < 1:
+        while step < self.n_steps and progress < 1:
             self.module.train()
-            order = torch.randperm(len(train_set), generator=generator)
-            for indices in order.tensor_split(steps_per_epoch):
-                progress = self.clock.progress(step / n_steps)
-                if progress >= 1 and step > 0:
+            order = torch.randperm(len(self.train_set), generator=generator)
+            for indices in order.tensor_split(self.steps_per_epoch):
+                step_start_time = time.monotonic()
+                progress = self.clock.progress(step / self.n_steps)
+                if progress >= 1 and self.n_rows > 0:
                     break
                 with _without_subnormals():
-                    batch = _make_batch(train_set, indices, device, recipe, generator)
-                    losses.append(train_step(batch, progress))
-                step += 1
-            epochs = -(-step // steps_per_epoch)
-            reached = max(progress, step / n_steps)
-            is_due = reached >= 1 or reached - validated_at >= _VALIDATION_INTERVAL - _ROUNDING
-            if losses and is_due:
+                    batch = _make_batch(
+                        self.train_set, indices, self.device, self.recipe, generator
+                    )
+                    losses.append(self.train_step(batch, progress))
+                if self.n_rows:
+                    self._n_timed_rows += len(indices)
+                    self._timed_seconds += time.monotonic() - step_start_time
+                step, self.n_rows = step + 1, self.n_rows + len(indices)
+                self._save_if_due(progress, step)
+            epochs = -(-step // self.steps_per_epoch)
+            reached = max(progress, step / self.n_steps)
+            next_due = validated_at + self.validation_interval
+            if losses and (reached >= 1 or reached >= next_due - _ROUNDING):
                 yield _mean_loss(losses, step), epochs
                 losses, validated_at = [], reached
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows of a second of training steps; 0 if there was a single step."""
+        return self._n_timed_rows / self._timed_seconds if self._timed_seconds else 0.0
+
+    def _save_if_due(self, progress: float, step: int) -> None:
+        if self.checkpoint_folder is None:
+            return
+        now = time.monotonic()
+        if now - self.saved_at >= _CHECKPOINT_SECONDS:
+            seconds = self.state.seconds + now - self.start_time
+            state = TrainingState(progress, step, seconds)
+            save_checkpoint(self.checkpoint_folder, self.module, self.optimizer, state)
+            self.saved_at = time.monotonic()
 
 
 @contextmanager
@@ -237,18 +319,6 @@ def _without_subnormals() -> Iterator[None]:
         torch.set_flush_denormal(was_flushing)
 
 
-def _normalise_weights(rows: LabelledData) -> LabelledData:
-    """Divide the weights by their mean, so that the loss does not depend on their unit."""
-    if rows.weights is None:
-        return rows
-    weights = rows.weights.float()
-    if not (torch.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
-        raise InfeasibleCandidate(
-            "weights must be finite, at least 0 and not all 0. Drop the rows."
-        )
-    return replace(rows, weights=weights / weights.mean())
-
-
 def _make_batch(
     rows: LabelledData,
     indices: Tensor,
@@ -256,96 +326,16 @@ def _make_batch(
     recipe: Training,
     generator: torch.Generator,
 ) -> LabelledData:
-    """Return rows on the device, augmented."""
-    inputs = rows.inputs.index_select(0, indices).to(device)  # a third of the time of indexing
+    """Return rows on the device, augmented; images keep their order of axes in memory."""
+    if rows.inputs.dim() == 4:  # select by pixel, as they lie in memory: six times as fast
+        inputs = rows.inputs.permute(0, 2, 3, 1).index_select(0, indices).permute(0, 3, 1, 2)
+    else:
+        inputs = rows.inputs.index_select(0, indices)  # a third of the time of indexing
+    inputs = inputs.to(device)
     for augmentation in recipe.augment:
         inputs = augmentation(inputs, generator)
     weights = None if rows.weights is None else rows.weights[indices].to(device)
     return LabelledData(inputs, rows.targets[indices].to(device), weights)
-
-
-class _TrainStep:
-    """One optimisation step; in mixed precision on a GPU."""
-
-    def __init__(
-        self,
-        recipe: Training,
-        module: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        device: torch.device,
-    ) -> None:
-        self.recipe, self.module, self.optimizer, self.device = recipe, module, optimizer, device
-        self.mixed_precision = device.type == "cuda"
-        has_bfloat16 = self.mixed_precision and torch.cuda.is_bf16_supported()
-        self.autocast_dtype = torch.bfloat16 if has_bfloat16 else torch.float16
-        self.scaler = torch.amp.GradScaler(
-            enabled=self.mixed_precision and self.autocast_dtype is torch.float16
-        )
-        self.l1_parameters = decayed_parameters(module) if recipe.l1 else []
-        self.weight_decays = [group.get("weight_decay", 0.0) for group in optimizer.param_groups]
-        dropouts = [layer for layer in module.modules() if isinstance(layer, nn.Dropout)]
-        self.dropouts = [(dropout, dropout.p) for dropout in dropouts]
-
-    def __call__(self, batch: LabelledData, progress: float) -> Tensor:
-        recipe, progress = self.recipe, min(progress, 1.0)
-        lr = recipe.lr * recipe.schedule.factor(progress)
-        set_learning_rate(self.optimizer.param_groups, lr)
-        self._scale_regularization(recipe.regularization_schedule.factor(progress))
-        with torch.autocast(
-            self.device.type, dtype=self.autocast_dtype, enabled=self.mixed_precision
-        ):
-            outputs = self.module(batch.inputs)
-            loss = training_loss(outputs, batch.targets, recipe.label_smoothing, batch.weights)
-        if recipe.l1:
-            l1_norm = sum((w.abs().sum() for w in self.l1_parameters), torch.zeros(()))
-            loss = loss + recipe.l1 * l1_norm
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        if recipe.max_grad_norm:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.module.parameters(), recipe.max_grad_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self._scale_regularization(1.0)  # outside of steps the module has its own dropout
-        return loss.detach()
-
-    def _scale_regularization(self, factor: float) -> None:
-        """Set weight decay and dropout to a multiple of the recipe's."""
-        if isinstance(self.recipe.regularization_schedule, Constant):
-            return
-        for group, weight_decay in zip(
-            self.optimizer.param_groups, self.weight_decays, strict=True
-        ):
-            group["weight_decay"] = weight_decay * factor
-        for dropout, p in self.dropouts:
-            dropout.p = p * factor
-
-
-def training_loss(
-    outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
-) -> Tensor:
-    """Return the mean cross-entropy for integer targets, the mean squared error for others.
-
-    Args:
-        outputs: (batch, outputs). For (batch, members, outputs) it is the mean of the members'
-            losses, not the loss of their mean: each learns by itself (2410.24210, sec. 3.3).
-        targets: (batch,) int64 classes or float32 numbers.
-        label_smoothing: Of the cross-entropy.
-        weights: (batch,) factors of the rows' losses.
-    """
-    outputs = outputs.float()
-    if outputs.dim() == 3:
-        n_members = outputs.shape[1]
-        outputs, targets = outputs.flatten(0, 1), targets.repeat_interleave(n_members)
-        weights = None if weights is None else weights.repeat_interleave(n_members)
-    reduction = "mean" if weights is None else "none"
-    if targets.is_floating_point():
-        loss = nn.functional.mse_loss(outputs.squeeze(1), targets, reduction=reduction)
-    else:
-        loss = nn.functional.cross_entropy(
-            outputs, targets, label_smoothing=label_smoothing, reduction=reduction
-        )
-    return loss if weights is None else (loss * weights).mean()
 
 
 def _mean_loss(losses: list[Tensor], step: int) -> float:

@@ -31,13 +31,16 @@ class AdamW(Optimizer):
     Args:
         weight_decay: At least 0; biases and normalisation are spared.
         beta2: Decay of the second moment.
+        lr_factor: Factor of the recipe's learning rate, so that recipes with other optimisers can
+            share its range.
     """
 
     weight_decay: float = 1e-2
     beta2: float = 0.99
+    lr_factor: float = 1.0
 
     def make(self, module: nn.Module, lr: float) -> torch.optim.Optimizer:
-        groups = param_groups(module, self.weight_decay)
+        groups = param_groups(module, self.weight_decay, self.lr_factor)
         # fused: a third of the time of the loop over tensors, for dense layers of 256 on a CPU
         return torch.optim.AdamW(groups, lr=lr, betas=(0.9, self.beta2), fused=True)
 

@@ -15,11 +15,14 @@ from torch import nn
 from netwright.errors import InfeasibleCandidate, expected
 
 
-def param_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def param_groups(
+    module: nn.Module, weight_decay: float, lr_factor: float = 1.0
+) -> list[dict[str, Any]]:
     """Return parameter groups for a PyTorch optimiser, each with its `factor` of the learning rate.
 
-    Only matrices and kernels are decayed: not biases, normalisation and what a module lists in
-    `no_weight_decay`. Raises InfeasibleCandidate if the weight decay is below 0.
+    All factors are multiplied by `lr_factor`. Only matrices and kernels are decayed: not biases,
+    normalisation and what a module lists in `no_weight_decay`. Raises InfeasibleCandidate if the
+    weight decay is below 0.
     """
     if weight_decay < 0:
         raise InfeasibleCandidate(expected("weight_decay", "at least 0", weight_decay))
@@ -29,7 +32,7 @@ def param_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]
         factor = float(getattr(owner, "lr_factors", {}).get(name, 1.0))
         parameters_by_group.setdefault((decay, factor), []).append(parameter)
     return [
-        {"params": parameters, "weight_decay": decay, "factor": factor}
+        {"params": parameters, "weight_decay": decay, "factor": factor * lr_factor}
         for (decay, factor), parameters in parameters_by_group.items()
     ]
 

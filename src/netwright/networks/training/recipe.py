@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from netwright.networks.interfaces.layer import Network
-from netwright.networks.training.augmentation import Augmentation
+from netwright.networks.training.augmentation import Augmentation, Flip
 from netwright.networks.training.optimizers import AdamW, Optimizer
 from netwright.networks.training.schedules import Constant, Cosine, Schedule
 
@@ -20,7 +21,7 @@ class Training:
         batch_size: Rows of a batch, at least 1; batches of an epoch are of nearly equal size.
         epochs: Passes over the training rows. If a deadline ends the training earlier, schedules
             run their whole course in the time that there is.
-        optimizer: `AdamW` or `SGD`.
+        optimizer: `AdamW`, `SGD` or `Muon`.
         schedule: Factor of the learning rate.
         augment: Augmentations of images, applied in this order.
         label_smoothing: Of the cross-entropy, in [0, 1].
@@ -29,6 +30,11 @@ class Training:
         patience: Epochs without a better validation score after which the training ends; 0 for
             never.
         regularization_schedule: Factor of weight decay and dropout.
+        select: "best" keeps the weights of the best validation score, "last" those of the end, for
+            schedules that end at 0: it needs fewer validations.
+        test_views: "mirror" predicts the mean scores of an image and of its mirror image, which
+            takes twice the time; "none" those of the image alone; "matching" is "mirror" if images
+            are flipped in training.
 
     Example:
         >>> recipe = Training((Linear(OneOf(32, 64)), Linear()), lr=Float(1e-4, 1e-2, log=True))
@@ -46,3 +52,11 @@ class Training:
     max_grad_norm: float = 1.0
     patience: int = 0
     regularization_schedule: Schedule = Constant()  # noqa: RUF009  # frozen
+    select: Literal["best", "last"] = "best"
+    test_views: Literal["none", "mirror", "matching"] = "none"
+
+    @property
+    def averages_mirror_image(self) -> bool:
+        """Return whether an image's scores are averaged with those of its mirror image."""
+        is_flipped = any(isinstance(augmentation, Flip) for augmentation in self.augment)
+        return self.test_views == "mirror" or (self.test_views == "matching" and is_flipped)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.networks.layers.activations import ACTIVATIONS
-from netwright.networks.training.loop import training_loss
+from netwright.networks.training.train_step import training_loss
 
 MIN_LOG_ARGUMENT = 1e-30
 """Lower bound of arguments of logarithms: a dead network gets a low score, not an infinite one."""

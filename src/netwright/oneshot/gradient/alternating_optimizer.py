@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate
-from netwright.networks.training.loop import LabelledData, training_loss
+from netwright.networks.training.labelled_data import LabelledData
+from netwright.networks.training.train_step import training_loss
 from netwright.oneshot.gradient.bilevel import first_order, second_order
 from netwright.oneshot.gradient.expected_cost import CostTable, cost_table, expected_cost
 from netwright.oneshot.gradient.settings import DifferentiableNAS

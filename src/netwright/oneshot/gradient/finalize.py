@@ -10,7 +10,7 @@ from math import inf, isfinite
 import torch
 from torch import nn
 
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.oneshot import monitor
 from netwright.oneshot.epoch_trainer import cosine_annealing, epoch_seed
 from netwright.oneshot.gradient.perturbation import decision_order, select_by_perturbation

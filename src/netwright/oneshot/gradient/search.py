@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from netwright.errors import InfeasibleCandidate, InputError, expected
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.training_clock import TrainingClock
 from netwright.oneshot.checkpoints import Checkpoint
 from netwright.oneshot.epoch_trainer import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.oneshot.gradient.search import GradientSearch, paired_batches
 from netwright.oneshot.gradient.supernet_scoring import use_batch_statistics
 

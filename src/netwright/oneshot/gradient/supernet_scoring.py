@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.oneshot.epoch_trainer import BatchTransform
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.oneshot.ranking import constant_prediction_score, validation_score

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, InputError, check_whole, expected
-from netwright.networks.training.loop import LabelledData, training_loss
+from netwright.networks.training.labelled_data import LabelledData
+from netwright.networks.training.train_step import training_loss
 from netwright.networks.training.training_clock import TrainingClock
 from netwright.oneshot.checkpoints import Checkpoint
 from netwright.oneshot.epoch_trainer import (

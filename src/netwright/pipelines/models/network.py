@@ -22,7 +22,8 @@ from netwright.networks.morphism.morph import Inheritance, morph
 from netwright.networks.tabular.batch_ensemble import predict_members, select_members
 from netwright.networks.tabular.batch_ensemble import prune_members as prune_module
 from netwright.networks.training.data_dependent_init import initialize_from_data
-from netwright.networks.training.loop import LabelledData, LearningCurve, predict, train
+from netwright.networks.training.labelled_data import LabelledData
+from netwright.networks.training.loop import LearningCurve, predict, train
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.interfaces import Arrays, InputSpec
 from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
@@ -30,6 +31,22 @@ from netwright.pipelines.onnx.torch_export import onnx_graph
 
 PREPROCESSING_DIFFERS = "its inputs are preprocessed differently"
 """Reason why a network that inherited all weights may still not compute what its parent did."""
+
+
+class MirrorAverage(nn.Module):
+    """The mean scores of an image and of its mirror image; in training those of the image alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.network(x)  # (batch, outputs)
+        if self.training:
+            return scores
+        mirrored = x.flip(-1).contiguous(memory_format=torch.channels_last)
+        mirror_scores: Tensor = self.network(mirrored)
+        return (scores + mirror_scores) / 2
 
 
 class Standardise(nn.Module):
@@ -55,11 +72,14 @@ class FittedNetwork:
         module: the network, behind its `Standardise` for images.
         input_spec: the shape of its inputs and the sizes that the task dictates.
         curve: its learning curve; None if it was loaded or pruned.
+        validation_outputs: raw scores (validation rows, outputs) of the weights that were kept,
+            which the training has computed; None if it was loaded or pruned.
     """
 
     module: nn.Module
     input_spec: InputSpec
     curve: LearningCurve | None = None
+    validation_outputs: NDArray[np.float32] | None = None
 
     def outputs(self, inputs: Arrays) -> NDArray[np.float32]:
         """Return raw scores (rows, outputs)."""
@@ -82,7 +102,7 @@ class FittedNetwork:
 def build_module(recipe: Training, input_spec: InputSpec) -> nn.Module:
     """Build the untrained network, behind a `Standardise` for images."""
     network = build(recipe.network, input_spec.shape, **input_spec.given)
-    return _with_standardization(network, input_spec)
+    return _complete_module(network, recipe, input_spec)
 
 
 def inherit(
@@ -114,6 +134,8 @@ def inherit(
     if input_spec.mean:
         calibration_rows = parent_module.get_submodule("scale")(calibration_rows)
         parent_module = parent_module.get_submodule("network")
+    if isinstance(parent_module, MirrorAverage):
+        parent_module = parent_module.network
     network, inheritance = morph(
         parent_module,
         parent_recipe.network,
@@ -123,12 +145,15 @@ def inherit(
         calibration_rows=calibration_rows,
         **input_spec.given,
     )
-    return _with_standardization(network, input_spec), inheritance
+    return _complete_module(network, recipe, input_spec), inheritance
 
 
-def _with_standardization(network: nn.Module, input_spec: InputSpec) -> nn.Module:
+def _complete_module(network: nn.Module, recipe: Training, input_spec: InputSpec) -> nn.Module:
+    """Add what a network of images needs: standardised channels and the recipe's views."""
     if not input_spec.mean:
         return network
+    if recipe.averages_mirror_image:
+        network = MirrorAverage(network)
     module = nn.Sequential()
     module.add_module("scale", Standardise(input_spec.mean, input_spec.std))
     module.add_module("network", network)
@@ -146,6 +171,7 @@ def fit(
     fidelity: float = 1.0,
     deadline: float = math.inf,
     initial_module: nn.Module | None = None,
+    checkpoint_folder: Path | None = None,
 ) -> FittedNetwork:
     """Build and train a network.
 
@@ -159,6 +185,7 @@ def fit(
         fidelity: share of the epochs, in (0, 1].
         deadline: seconds of `time.monotonic()` by which the training ends.
         initial_module: the module to train; None to build a new one.
+        checkpoint_folder: see `train`.
 
     Raises:
         InfeasibleCandidate: The network cannot be built, diverges or does not fit in memory.
@@ -167,22 +194,41 @@ def fit(
     if module is None:
         module = _build_seeded(recipe, input_spec, seed)
         initialize_from_data(module, train_set, seed)
+    loss = _RememberingLoss(validation_loss)
     try:
         curve = train(
             recipe,
             module,
             train_set,
             torch.from_numpy(validation_inputs),
-            lambda outputs: validation_loss(outputs.numpy()),
+            loss,
             seed=seed,
             fidelity=fidelity,
             deadline=deadline,
+            checkpoint_folder=checkpoint_folder,
         )
     except (torch.OutOfMemoryError, RuntimeError) as error:
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
             raise InfeasibleCandidate(f"training did not fit in memory: {error}") from error
         raise
-    return FittedNetwork(module, input_spec, curve)
+    outputs = loss.last if recipe.select == "last" else loss.best
+    return FittedNetwork(module, input_spec, curve, outputs)
+
+
+class _RememberingLoss:
+    """A validation loss that keeps the outputs of the last call, and of the smallest loss."""
+
+    def __init__(self, loss: Callable[[Arrays], float]) -> None:
+        self._loss, self._best_loss = loss, math.inf
+        self.last: NDArray[np.float32] | None = None
+        self.best: NDArray[np.float32] | None = None
+
+    def __call__(self, outputs: Tensor) -> float:
+        self.last = outputs.numpy()
+        loss = self._loss(self.last)
+        if self.best is None or loss < self._best_loss:  # the first of equals, as in `train`
+            self.best, self._best_loss = self.last, loss
+        return loss
 
 
 def prune_members(

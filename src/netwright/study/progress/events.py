@@ -11,7 +11,8 @@ from netwright.trials.objective import Objective
 from netwright.trials.trial import BASELINE, CONSTANT, ENSEMBLE, Trial
 
 Stage: TypeAlias = Literal[
-    "reading", "starting", "preparing", "searching", "averaging", "refitting", "exporting",
+    "reading", "starting", "preparing", "searching", "averaging", "refitting", "training",
+    "exporting",
     "checking", "measuring",
 ]  # fmt: skip
 

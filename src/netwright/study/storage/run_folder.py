@@ -14,7 +14,7 @@ from pathlib import Path
 
 from netwright.errors import RunError
 from netwright.files.folder import Folder
-from netwright.files.run_layout import ABOUT, DATABASE, SUPERNET, TRIALS
+from netwright.files.run_layout import ABOUT, DATABASE, FINAL_TRAINING, SUPERNET, TRIALS
 from netwright.study.storage.lock import FolderLock
 from netwright.study.storage.run_manifest import resume_hint
 from netwright.study.storage.schema import SIDE_FILES
@@ -58,7 +58,7 @@ def delete_run(run: str | Path) -> None:
     if not folder.exists():
         return
     with FolderLock(folder):
-        for name in (DATABASE, *SIDE_FILES, TRIALS, SUPERNET):
+        for name in (DATABASE, *SIDE_FILES, TRIALS, SUPERNET, FINAL_TRAINING):
             Folder(folder).remove(name)
 
 

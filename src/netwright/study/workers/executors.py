@@ -174,6 +174,17 @@ class Supervised:
         )
         self._supervisor: Supervisor | None = None
 
+    def merged(self) -> Supervised:
+        """Return an executor with a single worker, which has the threads and memory of all."""
+        return Supervised(
+            1,
+            threads=self.threads * self.capacity,
+            memory_limit=self.limits.memory_bytes * self.capacity,
+            max_jobs_per_worker=self.limits.max_jobs,
+            grace_period=self.limits.grace_period,
+            idle_timeout=self.limits.idle_timeout,
+        )
+
     @property
     def free_slots(self) -> int:
         return self._supervisor.free_slots if self._supervisor else 0

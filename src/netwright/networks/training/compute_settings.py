@@ -1,0 +1,96 @@
+"""Precision and threads of a training, chosen by timing steps on this machine."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+_N_TIMED_STEPS = 2
+"""The fastest of so many steps is compared: others are slowed down by what else runs."""
+
+
+@dataclass(frozen=True)
+class ComputeSettings:
+    """How training steps are computed.
+
+    Args:
+        autocast_dtype: Type in which convolutions and dense layers are computed; None for the
+            weights' own, float32. Weights, normalisation statistics and losses stay float32.
+        loss_scaling: Whether gradients are scaled, since float16 would lose small ones.
+        n_threads: Threads of PyTorch on the CPU; 0 leaves them as they are.
+    """
+
+    autocast_dtype: torch.dtype | None = None
+    loss_scaling: bool = False
+    n_threads: int = 0
+
+
+def default_settings(device: torch.device) -> ComputeSettings:
+    """Return settings that depend on the kind of device alone: mixed precision on GPUs."""
+    if device.type != "cuda":
+        return ComputeSettings()
+    if torch.cuda.is_bf16_supported():
+        return ComputeSettings(torch.bfloat16)
+    return ComputeSettings(torch.float16, loss_scaling=True)
+
+
+def fastest_settings(module: nn.Module, inputs: Tensor) -> ComputeSettings:
+    """Return the fastest settings of a module on the CPU, by timing steps of a copy of it.
+
+    bfloat16 is several times slower than float32 on processors without it, and threads that share
+    their cores with other processes wait for each other.
+
+    Args:
+        module: On the CPU; it is not changed.
+        inputs: (n, ...) a batch of training rows: threads pay for large ones only.
+    """
+    module = copy.deepcopy(module).train()
+    best, available = ComputeSettings(), torch.get_num_threads()
+    best_seconds = _step_seconds(module, inputs, best)
+    options = [replace(best, autocast_dtype=torch.bfloat16)]
+    if available > 1:
+        options.append(ComputeSettings(n_threads=1))
+    for option in options:
+        if option.n_threads == 1:  # in the precision that has won
+            option = replace(best, n_threads=1)
+        seconds = _step_seconds(module, inputs, option)
+        if seconds < best_seconds:
+            best, best_seconds = option, seconds
+    return best
+
+
+def _step_seconds(module: nn.Module, inputs: Tensor, settings: ComputeSettings) -> float:
+    """Return the seconds of a forward and a backward pass, after one that is not timed."""
+    seconds = []
+    with torch.random.fork_rng(devices=[]), threads(settings.n_threads):
+        for _ in range(1 + _N_TIMED_STEPS):
+            start_time = time.perf_counter()
+            with autocast(settings, torch.device("cpu")):
+                outputs = module(inputs)
+            outputs.float().square().mean().backward()
+            seconds.append(time.perf_counter() - start_time)
+    return min(seconds[1:])
+
+
+def autocast(settings: ComputeSettings, device: torch.device) -> torch.autocast:
+    """Return the context of a forward pass."""
+    enabled = settings.autocast_dtype is not None
+    return torch.autocast(device.type, dtype=settings.autocast_dtype, enabled=enabled)
+
+
+@contextmanager
+def threads(n_threads: int) -> Iterator[None]:
+    """Use so many threads on the CPU within the context; 0 changes nothing."""
+    before = torch.get_num_threads()
+    if n_threads:
+        torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
