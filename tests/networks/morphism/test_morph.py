@@ -419,6 +419,8 @@ CHANGES: list[tuple[Network, Network, str]] = [
      "1: its shortcut reads the input itself now"),
     (conv(), (Conv(8), PreActivation(16), Conv(8), *HEAD),
      "1: an inserted PreActivation cannot start as the identity"),
+    (conv(), (Conv(8), Residual((Conv(), LayerScale(0.5), Activation())), Conv(8), *HEAD),
+     "1: an inserted Residual cannot start as the identity"),
     ((Conv(8), Downsample(kind="max"), *HEAD), (Conv(8), Downsample(kind="avg"), *HEAD),
      "1.body.0: Pool(kind='avg'"),
     ((Conv(8), ConvNeXtBlock(layer_scale=0.5), *HEAD),
