@@ -44,6 +44,15 @@ from .networks.layers.blocks import Residual as Residual
 from .networks.layers.blocks import SqueezeExcitation as SqueezeExcitation
 from .networks.layers.blocks import StochasticDepth as StochasticDepth
 from .networks.layers.blocks import SelfAttention as SelfAttention
+from .networks.layers.vision_blocks import PreActivation as PreActivation
+from .networks.layers.vision_blocks import ConvNeXtBlock as ConvNeXtBlock
+from .networks.layers.vision_blocks import ImageAttention as ImageAttention
+from .networks.layers.downsampling import PatchStem as PatchStem
+from .networks.layers.downsampling import Downsample as Downsample
+from .networks.layers.image_heads import AttentionPool as AttentionPool
+from .networks.layers.image_parts import LayerNorm2d as LayerNorm2d
+from .networks.layers.image_parts import LayerScale as LayerScale
+from .networks.layers.image_parts import PositionEmbedding as PositionEmbedding
 from .networks.layers.blocks import Recurrent as Recurrent
 from .networks.layers.blocks import ImageRows as ImageRows
 from .networks.layers.graph import Chain as Chain

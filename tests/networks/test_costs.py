@@ -34,7 +34,9 @@ from netwright.networks.layers.blocks import (
 )
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.image_parts import LayerNorm2d, LayerScale, PositionEmbedding
 from netwright.networks.layers.linear import Linear
+from netwright.networks.layers.vision_blocks import ConvNeXtBlock, PreActivation
 from netwright.networks.tabular.columns import Columns, OneHot, Periodic
 from netwright.networks.tabular.realmlp_layers import (
     ClampToTargetRange,
@@ -114,6 +116,7 @@ NETWORKS: tuple[tuple[Network, Shape], ...] = (
     ((MBConv(8, squeeze=0.5), MBConv(stride=2), SqueezeExcitation(), Norm()), IMAGE),
     (Residual((SelfAttention(), Activation("gelu"))), (50, 8)),
     (Residual(Residual((Pool(), MBConv(), Conv(64), Conv(4)))), IMAGE),
+    ((PreActivation(16, stride=2), ConvNeXtBlock()), IMAGE),
     ((Columns(Periodic(), OneHot((9, 9)), (9, 9)), Linear(4, "layer", "relu")), (7,)),
     (
         Graph(
@@ -142,7 +145,9 @@ LIGHT: tuple[tuple[Leaf, Shape], ...] = (
     (Pool("avg", 5, 2), IMAGE), (GlobalPool(), IMAGE), (GlobalPool("max"), (6, 5)),
     (Norm(), IMAGE), (Norm("layer"), (6, 5)), (Norm("group"), (16,)), (Norm("batch"), (6, 5)),
     (Activation("mish"), IMAGE), (Dropout(), (5,)), (Flatten(), IMAGE), (Skip(), (6, 5)),
-    (Zero(), IMAGE), (StochasticDepth(), IMAGE), (Scaling(), (9,)),
+    (Zero(), IMAGE), (StochasticDepth(), IMAGE), (Scaling(), (9,)), (LayerNorm2d(), IMAGE),
+    (LayerScale(), IMAGE), (LayerScale(0.1), (6, 5)), (LayerScale(0.1), (5,)),
+    (PositionEmbedding(), IMAGE), (PositionEmbedding(), (6, 5)),
     (ParametricActivation(), (6, 5)), (ClampToTargetRange(), (1,)),
 )  # fmt: skip
 

@@ -40,8 +40,12 @@ from netwright.networks.layers.blocks import (
     StochasticDepth,
 )
 from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.downsampling import Downsample, PatchStem
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.image_heads import AttentionPool
+from netwright.networks.layers.image_parts import LayerNorm2d, LayerScale, PositionEmbedding
 from netwright.networks.layers.linear import Linear
+from netwright.networks.layers.vision_blocks import ConvNeXtBlock, ImageAttention, PreActivation
 from netwright.networks.tabular.batch_ensemble import (
     LinearBatchEnsemble,
     LinearEnsemble,
@@ -117,6 +121,23 @@ IMAGES: tuple[Network, ...] = (
     Residual((Norm("layer"), SelfAttention(2), StochasticDepth(0.2))),
     SelfAttention(1),
     SelfAttention(4),
+    LayerNorm2d(),
+    LayerScale(0.5),
+    PositionEmbedding(),
+    AttentionPool(),
+    AttentionPool(4),
+    PreActivation(),
+    PreActivation(16, kernel=5, stride=2, groups=4, normalisation="group", activation="silu"),
+    PreActivation(12, normalisation="none", drop=0.2),
+    ConvNeXtBlock(layer_scale=0.5),
+    ConvNeXtBlock(3, expand=2, layer_scale=0, activation="relu", drop=0.1),
+    ImageAttention(2),
+    ImageAttention(8, max_tokens=108, drop=0.1),
+    PatchStem(16),
+    PatchStem(6, patch=5),
+    Downsample(),
+    *(Downsample(12, kind) for kind in ("conv", "max", "avg", "blur")),
+    Downsample(5, "avg", kernel=1, normalisation="none", activation="none"),
     CELL,
 )
 SEQUENCES: tuple[Network, ...] = (
@@ -132,6 +153,9 @@ SEQUENCES: tuple[Network, ...] = (
     ),
     SelfAttention(1),
     SelfAttention(8),
+    LayerScale(0.5),
+    PositionEmbedding(),
+    AttentionPool(2),
     Residual((Norm("layer"), Linear(16, activation="gelu"), Linear(8))),
     Residual(Linear(5)),
     Scaling(),

@@ -16,8 +16,11 @@ from netwright.networks.layers.basic import Activation, Dropout, GlobalPool, Poo
 from netwright.networks.layers.blocks import MBConv, Residual
 from netwright.networks.layers.cells import darts, nas_bench_201
 from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.downsampling import Downsample
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.image_heads import AttentionPool
 from netwright.networks.layers.linear import Linear
+from netwright.networks.layers.vision_blocks import ConvNeXtBlock, ImageAttention, PreActivation
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf
 from netwright.space.space import Space
@@ -43,6 +46,15 @@ SPACES: dict[str, Network] = {
         Conv(4),
         OneOf({"a": OneOf({"b": Conv(kernel=1), "c": Pool()}), "d": Repeat(BLOCK, times=2)}),
         GlobalPool(), Linear(),
+    ),
+    "families of image blocks": (
+        Conv(4, stride=2),
+        OneOf({
+            "pre": PreActivation(kernel=OneOf(3, 5)), "next": ConvNeXtBlock(expand=Integer(1, 3)),
+            "attention": ImageAttention(OneOf(1, 2)),
+        }),
+        Downsample(8, OneOf("conv", "max", "avg", "blur")),
+        OneOf({"attention": AttentionPool(), "mean": GlobalPool()}), Linear(),
     ),
     "then": (
         Graph({

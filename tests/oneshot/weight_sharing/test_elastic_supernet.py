@@ -31,8 +31,11 @@ from netwright.networks.layers.basic import (
 from netwright.networks.layers.blocks import ImageRows, MBConv, Recurrent, Residual, SelfAttention
 from netwright.networks.layers.cells import darts, nas_bench_101, nas_bench_201
 from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.downsampling import Downsample, PatchStem
 from netwright.networks.layers.graph import Chain, Graph, Node
+from netwright.networks.layers.image_heads import AttentionPool
 from netwright.networks.layers.linear import Linear
+from netwright.networks.layers.vision_blocks import ConvNeXtBlock, ImageAttention, PreActivation
 from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
 from netwright.networks.training.recipe import Training
 from netwright.oneshot.weight_sharing import elastic_supernet as sharing
@@ -120,6 +123,16 @@ SPACES: dict[str, Network] = {
     ),
     "attention": (
         Conv(OneOf(4, 8)), Residual((Norm("layer"), SelfAttention(OneOf(1, 2)))), *HEAD,
+    ),
+    "families of image blocks": (
+        OneOf({"patches": PatchStem(OneOf(4, 8), patch=2), "conv": Conv(OneOf(4, 8), stride=2)}),
+        OneOf({
+            "pre": PreActivation(OneOf(0, 8), OneOf(3, 5), groups=OneOf(1, 2), drop=OneOf(0.0, 0.2)),
+            "next": ConvNeXtBlock(OneOf(3, 7), Integer(1, 3), layer_scale=OneOf(0, 0.5)),
+            "attention": ImageAttention(OneOf(1, 2)),
+        }),
+        Downsample(OneOf(4, 8), OneOf("conv", "max", "avg", "blur"), kernel=OneOf(1, 3)),
+        OneOf({"attention": AttentionPool(OneOf(1, 2)), "mean": GlobalPool()}), Linear(),
     ),
     "sequences": (
         Conv(OneOf(2, 3)), ImageRows(),

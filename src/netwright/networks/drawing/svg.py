@@ -32,8 +32,10 @@ class _Drawing:
 _INK = "#24303f"
 _FAINT_INK = "#7b8794"
 _LAYER_COLOURS = {
-    "Conv": "#dbe9fb", "MBConv": "#d3f0e6", "Linear": "#fbe6d4", "Pool": "#efe3fa",
-    "GlobalPool": "#efe3fa", "SelfAttention": "#fde2ea", "Recurrent": "#fde2ea",
+    "Conv": "#dbe9fb", "PatchStem": "#dbe9fb", "MBConv": "#d3f0e6", "PreActivation": "#d3f0e6",
+    "ConvNeXtBlock": "#d3f0e6", "Linear": "#fbe6d4", "Pool": "#efe3fa", "GlobalPool": "#efe3fa",
+    "AttentionPool": "#efe3fa", "Downsample": "#efe3fa", "SelfAttention": "#fde2ea",
+    "ImageAttention": "#fde2ea", "Recurrent": "#fde2ea",
     "SqueezeExcitation": "#fff3c9", "Embedding": "#fff3c9", "OneHot": "#fff3c9",
     "Periodic": "#fff3c9",
 }  # fmt: skip

@@ -151,7 +151,8 @@ class Layer:
             built: This layer, built.
 
         Returns:
-            The module, whose tensors `weight` and `bias` are then set.
+            The module, whose parameters `weight` and `bias` are then set; a layer before ReLU needs
+            the bias.
 
         Raises:
             NotImplementedError: The layer does not define it.

@@ -86,11 +86,12 @@ def zero_init(layers: Sequence[ZeroInitLayer]) -> None:
     for built, before_relu in layers:
         assert isinstance(built.network, Layer)
         module = built.network.module_to_zero(built)
-        weight, bias = module.weight, module.bias
-        assert isinstance(weight, Tensor)
-        assert isinstance(bias, Tensor)  # it has one where no normalisation follows
-        nn.init.zeros_(weight)
-        nn.init.constant_(bias, _ZERO_INIT_BIAS_BEFORE_RELU if before_relu else 0.0)
+        nn.init.zeros_(module.get_parameter("weight"))
+        if getattr(module, "bias", None) is None:
+            assert not before_relu  # no gradient would pass
+            continue
+        bias = _ZERO_INIT_BIAS_BEFORE_RELU if before_relu else 0.0
+        nn.init.constant_(module.get_parameter("bias"), bias)
 
 
 # Steps of the walk that many layers take

@@ -336,8 +336,15 @@ class _DropRows(nn.Module):
 class StochasticDepth(Leaf):
     """Stochastic depth: zeroes whole rows during training (1603.09382). Last in a residual body.
 
+    Blocks that add their input themselves take it as `drop`. The paper's rule, a probability that
+    grows with the depth, is a loop in the description.
+
     Args:
         p: Probability of a row to be zeroed, in [0, 1).
+
+    Example:
+        >>> conv = Conv(activation="none")
+        >>> body = tuple(Residual((Conv(), conv, StochasticDepth(0.2 * i / 5))) for i in range(6))
     """
 
     cheap_to_run = True
