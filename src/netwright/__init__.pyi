@@ -55,6 +55,13 @@ from .networks.layers.image_parts import LayerScale as LayerScale
 from .networks.layers.image_parts import PositionEmbedding as PositionEmbedding
 from .networks.layers.blocks import Recurrent as Recurrent
 from .networks.layers.blocks import ImageRows as ImageRows
+from .networks.layers.views import AxisAsChannels as AxisAsChannels
+from .networks.layers.views import OneHotPixels as OneHotPixels
+from .networks.layers.views import Coordinates as Coordinates
+from .networks.layers.views import RowAndColumnMeans as RowAndColumnMeans
+from .networks.layers.axial import AxialConv as AxialConv
+from .networks.layers.axial import AxialMixing as AxialMixing
+from .networks.layers.channel_tower import ChannelTower as ChannelTower
 from .networks.layers.graph import Chain as Chain
 from .networks.layers.graph import Graph as Graph
 from .networks.layers.graph import Node as Node

@@ -15,6 +15,7 @@ from netwright.networks.build import build, infer_output_shape
 from netwright.networks.costs import costs
 from netwright.networks.interfaces.layer import Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.axial import AxialConv, AxialMixing
 from netwright.networks.layers.basic import (
     Activation,
     Dropout,
@@ -36,6 +37,12 @@ from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
 from netwright.networks.layers.image_parts import LayerNorm2d, LayerScale, PositionEmbedding
 from netwright.networks.layers.linear import Linear
+from netwright.networks.layers.views import (
+    AxisAsChannels,
+    Coordinates,
+    OneHotPixels,
+    RowAndColumnMeans,
+)
 from netwright.networks.layers.vision_blocks import ConvNeXtBlock, PreActivation
 from netwright.networks.tabular.columns import Columns, OneHot, Periodic
 from netwright.networks.tabular.realmlp_layers import (
@@ -76,6 +83,14 @@ def test_memory_of_residual_holds_its_shortcut() -> None:
     # the input, the body's output, the shortcut's output, their sum
     out = 32 * halved
     assert memory(Residual(Conv(32, stride=2)), IMAGE) == 4 * PIXELS + 3 * out
+
+
+def test_memory_of_axial_layers_holds_what_is_added() -> None:
+    one, both = (AxialConv(16, axis=axis) for axis in ("width", "both"))
+    assert memory(one, IMAGE) == (16 + 16) * PIXELS
+    assert memory(both, IMAGE) == (4 + 16 + 16) * PIXELS
+    assert memory(AxialMixing(), IMAGE) == 3 * 4 * PIXELS
+    assert memory(Residual(AxialMixing()), IMAGE) == 4 * 4 * PIXELS
 
 
 def test_memory_of_graph_holds_all_nodes() -> None:
@@ -149,6 +164,8 @@ LIGHT: tuple[tuple[Leaf, Shape], ...] = (
     (LayerScale(), IMAGE), (LayerScale(0.1), (6, 5)), (LayerScale(0.1), (5,)),
     (PositionEmbedding(), IMAGE), (PositionEmbedding(), (6, 5)),
     (ParametricActivation(), (6, 5)), (ClampToTargetRange(), (1,)),
+    (AxisAsChannels("rows"), IMAGE), (AxisAsChannels("columns"), (3, 5, 7)),
+    (OneHotPixels(5), (3, 5, 7)), (Coordinates(), IMAGE), (RowAndColumnMeans(), (3, 5, 7)),
 )  # fmt: skip
 
 
@@ -175,12 +192,13 @@ def test_light_layers_are_costed_without_slow_imports() -> None:
     code = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_costs import LIGHT, Conv, Linear, costs
+from test_costs import LIGHT, AxialConv, AxialMixing, Conv, Linear, costs
 from netwright.networks.build import infer_output_shape
 for leaf, shape in LIGHT:
     costs(leaf, shape)
     infer_output_shape(leaf, shape)
 costs((Conv(8), Conv(4, separable=True)), (3, 8, 8)), costs(Linear(3), (5,))
+costs((AxialConv(8), AxialConv(axis="both"), AxialMixing()), (3, 8, 8))
 print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
 """
     process = subprocess.run(

@@ -22,6 +22,7 @@ from netwright.networks.build import as_composite, resolve, with_position
 from netwright.networks.interfaces.layer import Composite, Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.activations import ACTIVATIONS, NormName
+from netwright.networks.layers.axial import AxialConv, AxialMixing
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 
@@ -116,41 +117,32 @@ def _cached_composite_costs(layer: Composite, shape: Shape) -> Costs:
 
 
 def _composite_costs(composite: Composite, shape: Shape, position: str) -> Costs:
-    costs_of_parts: list[Costs] = []
+    parameters, flops, n_parts = 0, 0, 0
     alive_bytes = prod(shape) * _BYTES_PER_ELEMENT
     memory = alive_bytes
 
     def add(name: str, part_network: Network, part_shape: Shape) -> Shape:
-        nonlocal alive_bytes, memory
+        nonlocal parameters, flops, n_parts, alive_bytes, memory
         part_position = f"{position}.{name}" if position else name
         part_costs = cost_of(part_network, part_shape, part_position, keep_input=True)
+        n_calls = composite.calls_per_row(name, shape)  # as rows of one batch
         # the part's peak includes its input, which is counted as alive already
-        memory = max(
-            memory, alive_bytes + part_costs.memory - prod(part_shape) * _BYTES_PER_ELEMENT
-        )
-        alive_bytes += prod(part_costs.shape) * _BYTES_PER_ELEMENT
-        costs_of_parts.append(part_costs)
+        extra_bytes = part_costs.memory - prod(part_shape) * _BYTES_PER_ELEMENT
+        memory = max(memory, alive_bytes + n_calls * extra_bytes)
+        alive_bytes += n_calls * prod(part_costs.shape) * _BYTES_PER_ELEMENT
+        parameters, flops = parameters + part_costs.parameters, flops + n_calls * part_costs.flops
+        n_parts += 1
         return part_costs.shape
 
     output_shape = with_position(position, composite, shape, lambda: composite.assemble(shape, add))
-    output_bytes = prod(output_shape) * _BYTES_PER_ELEMENT if len(costs_of_parts) > 1 else 0
-    memory = max(memory, alive_bytes + output_bytes)
-    return Costs(
-        output_shape,
-        sum(part_costs.parameters for part_costs in costs_of_parts),
-        sum(part_costs.flops for part_costs in costs_of_parts),
-        memory,
-    )
+    output_bytes = prod(output_shape) * _BYTES_PER_ELEMENT if n_parts > 1 else 0
+    return Costs(output_shape, parameters, flops, max(memory, alive_bytes + output_bytes))
 
 
 @lru_cache(maxsize=65536)
 def _leaf_costs(leaf: Leaf, shape: Shape, *, keep_input: bool) -> Costs:
     """Compute convolutions and dense layers by formula, other leaves by a run on one row."""
-    if isinstance(leaf, Conv) and (by_formula := _conv_costs(leaf, shape, keep_input=keep_input)):
-        return by_formula
-    if isinstance(leaf, Linear) and (
-        by_formula := _linear_costs(leaf, shape, keep_input=keep_input)
-    ):
+    if by_formula := _costs_by_formula(leaf, shape, keep_input=keep_input):
         return by_formula
     counter = FlopCounterMode(display=False)
     device = torch.device("cpu" if leaf.cheap_to_run else "meta")
@@ -165,6 +157,19 @@ def _leaf_costs(leaf: Leaf, shape: Shape, *, keep_input: bool) -> Costs:
     pointwise_weights = sum(p.numel() for p in module.parameters() if p.dim() == 4)
     flops = 2 * pointwise_weights if leaf.cheap_to_run else int(counter.get_total_flops())
     return Costs(tuple(output.shape[1:]), parameters, flops, memory)
+
+
+def _costs_by_formula(leaf: Leaf, shape: Shape, *, keep_input: bool) -> Costs | None:
+    """Return the costs by formula; None if there is none or only `build` knows what is wrong."""
+    if isinstance(leaf, Conv):
+        return _conv_costs(leaf, shape, keep_input=keep_input)
+    if isinstance(leaf, Linear):
+        return _linear_costs(leaf, shape, keep_input=keep_input)
+    if isinstance(leaf, AxialConv):
+        return _axial_conv_costs(leaf, shape, keep_input=keep_input)
+    if isinstance(leaf, AxialMixing):
+        return _axial_mixing_costs(leaf, shape, keep_input=keep_input)
+    return None
 
 
 class _PeakMemory:
@@ -190,7 +195,7 @@ def _norm_parameters(normalisation: str, channels: int) -> int:
 
 
 def _conv_costs(layer: Conv, shape: Shape, *, keep_input: bool) -> Costs | None:
-    """Compute a convolution's costs by formula; None if only `build` knows why it is refused."""
+    """Compute a convolution's costs; None if only `build` knows why it is refused."""
     output_shape = layer.infer_shape(shape)
     if output_shape is None:
         return None
@@ -230,3 +235,27 @@ def _linear_costs(layer: Linear, shape: Shape, *, keep_input: bool) -> Costs | N
     output_shape = (*shape[:-1], features)
     flops = 2 * shape[-1] * features * steps
     return Costs(output_shape, parameters, flops, memory * _BYTES_PER_ELEMENT)
+
+
+def _axial_conv_costs(layer: AxialConv, shape: Shape, *, keep_input: bool) -> Costs | None:
+    output_shape = layer.infer_shape(shape)
+    if output_shape is None:
+        return None
+    (channels_out, h, w), n_axes = output_shape, 2 if layer.axis == "both" else 1
+    n_weights = n_axes * layer.kernel * shape[0] * channels_out
+    bias = channels_out if layer.normalisation == "none" else 0
+    parameters = n_weights + bias + _norm_parameters(layer.normalisation, channels_out)
+    n_outputs = prod(output_shape)
+    later_steps = 2 * n_outputs + (prod(shape) if keep_input else 0)
+    memory = max(prod(shape) + n_axes * n_outputs, later_steps)
+    return Costs(output_shape, parameters, 2 * n_weights * h * w, memory * _BYTES_PER_ELEMENT)
+
+
+def _axial_mixing_costs(layer: AxialMixing, shape: Shape, *, keep_input: bool) -> Costs | None:
+    if layer.infer_shape(shape) is None:
+        return None
+    c, h, w = shape
+    parameters = (h + 1) * h + (w + 1) * w + 2 * _norm_parameters(layer.normalisation, c)
+    # what is added to, the normalised input, and the mixed one; the second time the input beside
+    memory = (4 if keep_input else 3) * prod(shape)
+    return Costs(shape, parameters, 2 * prod(shape) * (h + w), memory * _BYTES_PER_ELEMENT)

@@ -20,6 +20,7 @@ from netwright.networks.costs import costs
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.activations import ActivationName
+from netwright.networks.layers.axial import AxialConv, AxialMixing
 from netwright.networks.layers.basic import (
     Activation,
     Dropout,
@@ -39,12 +40,19 @@ from netwright.networks.layers.blocks import (
     SqueezeExcitation,
     StochasticDepth,
 )
+from netwright.networks.layers.channel_tower import ChannelTower
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.downsampling import Downsample, PatchStem
 from netwright.networks.layers.graph import Graph, Node
 from netwright.networks.layers.image_heads import AttentionPool
 from netwright.networks.layers.image_parts import LayerNorm2d, LayerScale, PositionEmbedding
 from netwright.networks.layers.linear import Linear
+from netwright.networks.layers.views import (
+    AxisAsChannels,
+    Coordinates,
+    OneHotPixels,
+    RowAndColumnMeans,
+)
 from netwright.networks.layers.vision_blocks import ConvNeXtBlock, ImageAttention, PreActivation
 from netwright.networks.tabular.batch_ensemble import (
     LinearBatchEnsemble,
@@ -139,6 +147,20 @@ IMAGES: tuple[Network, ...] = (
     *(Downsample(12, kind) for kind in ("conv", "max", "avg", "blur")),
     Downsample(5, "avg", kernel=1, normalisation="none", activation="none"),
     CELL,
+    AxisAsChannels("rows"),
+    AxisAsChannels("columns"),
+    OneHotPixels(5),
+    Coordinates(),
+    RowAndColumnMeans(),
+    *(AxialConv(5, 5, axis) for axis in ("width", "height", "both")),
+    *(AxialConv(kernel=1, axis=axis, stride=2) for axis in ("width", "height", "both")),
+    AxialConv(6, axis="both", normalisation="none", activation="none"),
+    *(AxialMixing(kind) for kind in ("none", "batch", "layer", "group")),
+    *(
+        ChannelTower((Conv(5, stride=2), GlobalPool()), combine, hidden)
+        for combine, hidden in product(("sum", "product", "concat"), (0, 6))
+    ),
+    ChannelTower((OneHotPixels(3), Conv(4), Flatten(), Linear(5, "batch", "relu"))),
 )
 SEQUENCES: tuple[Network, ...] = (
     Linear(5),

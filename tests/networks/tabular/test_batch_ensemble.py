@@ -25,8 +25,8 @@ from netwright.networks.tabular.batch_ensemble import (
 )
 from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.loop import predict, train
-from netwright.networks.training.train_step import training_loss
 from netwright.networks.training.recipe import Training
+from netwright.networks.training.train_step import training_loss
 
 K, CLASSES = 4, 3
 TABM = (

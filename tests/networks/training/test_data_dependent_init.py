@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.networks.build import build
-from netwright.networks.layers.basic import Dropout, Norm
+from netwright.networks.layers.basic import Dropout, Flatten, Norm
+from netwright.networks.layers.channel_tower import ChannelTower
 from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.realmlp_layers import NTKLinear
 from netwright.networks.training.data_dependent_init import initialize_from_data
@@ -67,3 +68,36 @@ def test_other_layers_are_left_alone() -> None:
     for name, tensor in others.items():
         assert torch.equal(module.state_dict()[name], tensor)
     assert not module[3]._forward_pre_hooks
+
+
+def test_layers_after_the_last_initialised_one_do_not_run() -> None:
+    class Refusing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise AssertionError
+
+    first, last = Doubling(), Doubling()
+    initialize_from_data(nn.Sequential(first, Norm().build((4,)), last, Refusing()), ROWS, seed=0)
+    assert len(last.seen) == len(first.seen) == 300
+    assert not last._forward_pre_hooks
+
+
+def test_large_images_need_fewer_rows() -> None:
+    def rows_seen(side: int) -> int:
+        images = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(9000, 1, side, side)
+        module = Doubling()
+        initialize_from_data(module, LabelledData(images, torch.zeros(9000)), seed=0)
+        return len(module.seen)
+
+    assert rows_seen(8) == 8192
+    assert 256 < rows_seen(32) < 2000
+    assert rows_seen(96) == 256
+
+
+def test_tower_hands_each_row_s_target_to_all_its_channels() -> None:
+    images = torch.arange(10.0).repeat_interleave(3).view(10, 3, 1, 1)  # the row's number
+    module = build(ChannelTower(Flatten(), hidden=0), (3, 1, 1))
+    body = Doubling()
+    module.parts["body"] = nn.Sequential(nn.Flatten(), body)  # type: ignore[operator, index]
+    initialize_from_data(module, LabelledData(images, torch.arange(10)), seed=0)
+    assert len(body.seen) == 30
+    assert torch.equal(body.seen[:, 0], body.targets.float())

@@ -22,10 +22,10 @@ from netwright.networks.tabular.columns import Periodic
 from netwright.networks.training.augmentation import Crop, Flip
 from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.loop import CurvePoint, LearningCurve, predict, train
-from netwright.networks.training.train_step import training_loss
 from netwright.networks.training.optimizers import SGD, AdamW, Optimizer
 from netwright.networks.training.recipe import Training
 from netwright.networks.training.schedules import Constant, Cosine, OneCycle, Schedule
+from netwright.networks.training.train_step import training_loss
 
 NET = (Linear(16, activation="relu"), Dropout(0.1), Linear(2))
 RECIPE = Training(NET, lr=1e-2, batch_size=16, epochs=4)

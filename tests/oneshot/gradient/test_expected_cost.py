@@ -12,6 +12,7 @@ from netwright.networks.interfaces.layer import Network
 from netwright.networks.layers.basic import GlobalPool, Pool, Skip
 from netwright.networks.layers.blocks import Residual
 from netwright.networks.layers.cells import nas_bench_201
+from netwright.networks.layers.channel_tower import ChannelTower
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 from netwright.networks.training.labelled_data import LabelledData
@@ -47,6 +48,20 @@ def test_expected_cost_under_one_hot_weights_is_the_candidates_cost() -> None:
         if not supernet.is_feasible(candidate) or "none" in candidate.values.values():
             continue  # what is dead is built no more, and so is what it alone feeds
         n_checked += 1
+        module = build(space.fill(candidate)["network"], (3, 8, 8), outputs=5)
+        cost = float(expected_cost(supernet, supernet.one_hot(candidate), costs))
+        assert cost == pytest.approx(count_kiloflops(module, torch.zeros(2, 3, 8, 8)), rel=1e-6)
+
+
+def test_choices_in_a_tower_cost_once_for_each_channel() -> None:
+    conv = OneOf({"big": Conv(4, kernel=5), "small": Conv(4, kernel=1)})
+    network = (ChannelTower((conv, GlobalPool())), Linear())
+    space = Space({"network": network})
+    supernet = Supernet(network, (3, 8, 8), outputs=5)
+    costs = cost_table(supernet, torch.zeros(2, 3, 8, 8), "flops")
+    (path,) = supernet.options
+    for option in ("big", "small"):
+        candidate = space.fix({path: option}).default()
         module = build(space.fill(candidate)["network"], (3, 8, 8), outputs=5)
         cost = float(expected_cost(supernet, supernet.one_hot(candidate), costs))
         assert cost == pytest.approx(count_kiloflops(module, torch.zeros(2, 3, 8, 8)), rel=1e-6)

@@ -12,14 +12,17 @@ from torch import Tensor, nn
 from netwright.errors import InputError, InvalidCandidate, SpaceError
 from netwright.networks.build import build
 from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.axial import AxialConv, AxialMixing
 from netwright.networks.layers.basic import Activation, Dropout, GlobalPool, Pool, Skip
 from netwright.networks.layers.blocks import MBConv, Residual
 from netwright.networks.layers.cells import darts, nas_bench_201
+from netwright.networks.layers.channel_tower import ChannelTower
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.downsampling import Downsample
 from netwright.networks.layers.graph import Graph, Node
 from netwright.networks.layers.image_heads import AttentionPool
 from netwright.networks.layers.linear import Linear
+from netwright.networks.layers.views import Coordinates, OneHotPixels
 from netwright.networks.layers.vision_blocks import ConvNeXtBlock, ImageAttention, PreActivation
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf
@@ -55,6 +58,13 @@ SPACES: dict[str, Network] = {
         }),
         Downsample(8, OneOf("conv", "max", "avg", "blur")),
         OneOf({"attention": AttentionPool(), "mean": GlobalPool()}), Linear(),
+    ),
+    "axes": (
+        Conv(4), OneOf(AxialConv(axis=OneOf("width", "both")), AxialMixing(), Skip()), GlobalPool(),
+        Linear(),
+    ),
+    "tower": (
+        OneHotPixels(4), ChannelTower((Conv(4), BLOCK, GlobalPool()), OneOf("sum", "concat")), Linear(),
     ),
     "then": (
         Graph({
@@ -159,6 +169,13 @@ def test_unmixable_decisions_are_held_with_a_reason() -> None:
     wide = space.fix({"network.0.channels": 8}).default()
     with pytest.raises(InvalidCandidate, match=r"network.0.channels must be 4 here, got 8"):
         net.one_hot(wide)
+
+
+def test_views_that_change_the_channels_are_held() -> None:
+    view: Network = OneOf({"pixels": Skip(), "place": Coordinates(), "codes": OneHotPixels(4)})
+    net = supernet((view, Conv(4, kernel=OneOf(1, 3)), GlobalPool(), Linear()))
+    assert "one output shape, got (3, 8, 8) and (5, 8, 8)" in net.held["network.0"]
+    assert net.options == {"network.1.kernel": 2}
 
 
 def test_concatenated_inputs_are_held() -> None:

@@ -18,6 +18,7 @@ from netwright.networks.build import build
 from netwright.networks.costs import costs
 from netwright.networks.interfaces.layer import AddPart, Composite, Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.axial import AxialConv, AxialMixing
 from netwright.networks.layers.basic import (
     Activation,
     Dropout,
@@ -30,11 +31,18 @@ from netwright.networks.layers.basic import (
 )
 from netwright.networks.layers.blocks import ImageRows, MBConv, Recurrent, Residual, SelfAttention
 from netwright.networks.layers.cells import darts, nas_bench_101, nas_bench_201
+from netwright.networks.layers.channel_tower import ChannelTower
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.downsampling import Downsample, PatchStem
 from netwright.networks.layers.graph import Chain, Graph, Node
 from netwright.networks.layers.image_heads import AttentionPool
 from netwright.networks.layers.linear import Linear
+from netwright.networks.layers.views import (
+    AxisAsChannels,
+    Coordinates,
+    OneHotPixels,
+    RowAndColumnMeans,
+)
 from netwright.networks.layers.vision_blocks import ConvNeXtBlock, ImageAttention, PreActivation
 from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
 from netwright.networks.training.recipe import Training
@@ -148,6 +156,20 @@ SPACES: dict[str, Network] = {
             "1": Node(SubsetOf({"in": OneOf(Conv(3), Pool(), Zero())}, min_size=1), then=BLOCK),
             "2": Node(SubsetOf({"in": Skip(), "1": Conv(3)}, min_size=1), OneOf("add", "concat")),
         }), *HEAD,
+    ),
+    "views": (
+        OneOf({
+            "pixels": Skip(), "codes": OneHotPixels(OneOf(8, 5)), "place": Coordinates(),
+            "means": RowAndColumnMeans(), "rows": AxisAsChannels(OneOf("rows", "columns")),
+        }),
+        AxialConv(OneOf(4, 6), OneOf(3, 5), OneOf("width", "both"), stride=OneOf(1, 2)),
+        Repeat(AxialMixing(), Integer(0, 2)), Conv(OneOf(3, 5)), *HEAD,
+    ),
+    "towers": (
+        ChannelTower(
+            (Conv(OneOf(3, 4)), OneOf(Skip(), Coordinates()), Conv(OneOf(4, 5)), GlobalPool()),
+            OneOf("sum", "product", "concat"), OneOf(0, 4, 6),
+        ), Linear(),
     ),
     "a user's own": (
         Stage((Conv(OneOf(2, 4)), Ramp()), OneOf(4, 8), OneOf("relu", "tanh"), stride=OneOf(1, 2)),

@@ -109,7 +109,7 @@ def flatten_sequence(
 def named_parts(layer: Layer, shape: Shape) -> list[tuple[str, Network, Shape]]:
     """Return name, network and input shape of the parts of a composite with networks as fields.
 
-    The name is empty if there is one part only.
+    The name is empty if there is one part only, and says how often the part runs if more than once.
     """
     if not isinstance(layer, Composite) or not any(
         _holds_networks(getattr(layer, field.name))
@@ -119,7 +119,8 @@ def named_parts(layer: Layer, shape: Shape) -> list[tuple[str, Network, Shape]]:
     parts: list[tuple[str, Network, Shape]] = []
 
     def add(name: str, part: Network, part_shape: Shape) -> Shape:
-        parts.append((name, part, part_shape))
+        n_calls = layer.calls_per_row(name, shape)
+        parts.append((f"{n_calls} × {name}" if n_calls > 1 else name, part, part_shape))
         return cost_of(part, part_shape, name).shape
 
     layer.assemble(shape, add)
@@ -129,7 +130,7 @@ def named_parts(layer: Layer, shape: Shape) -> list[tuple[str, Network, Shape]]:
             for name, part, part_shape in parts
             if "<" in name or describe(part) != "Skip"
         ]
-    if len(parts) > 1:
+    if len(parts) > 1 or any(" × " in name for name, _, _ in parts):
         return parts
     return [("", part, part_shape) for _, part, part_shape in parts]
 

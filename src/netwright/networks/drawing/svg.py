@@ -17,6 +17,7 @@ from netwright.networks.drawing.outline import (
 )
 from netwright.networks.interfaces.layer import Composite, Layer, Network
 from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.channel_tower import ChannelTower
 from netwright.networks.layers.graph import Chain, Graph, latest_by_input
 
 
@@ -38,6 +39,7 @@ _LAYER_COLOURS = {
     "ImageAttention": "#fde2ea", "Recurrent": "#fde2ea",
     "SqueezeExcitation": "#fff3c9", "Embedding": "#fff3c9", "OneHot": "#fff3c9",
     "Periodic": "#fff3c9",
+    "AxialConv": "#dbe9fb", "AxialMixing": "#fde2ea", "OneHotPixels": "#fff3c9",
 }  # fmt: skip
 _GAP_PX = 30
 """Pixels between boxes of a sequence."""
@@ -115,6 +117,8 @@ def _layer(layer: Layer, shape: Shape, costs: Costs, times: int) -> _Drawing:
         return _chain(layer, shape)
     if isinstance(layer, Composite) and layer.is_residual:
         drawing = _residual(parts)
+    elif isinstance(layer, ChannelTower):
+        drawing = _tower(layer, parts, shape)
     elif len(parts) == 1:
         drawing = _sequence(_layer_drawings(parts[0][1], parts[0][2]))
     else:
@@ -124,6 +128,15 @@ def _layer(layer: Layer, shape: Shape, costs: Costs, times: int) -> _Drawing:
         ]
         drawing = _side_by_side(columns)
     return _framed(drawing, type(layer).__name__, costs, times)
+
+
+def _tower(layer: ChannelTower, parts: list[tuple[str, Network, Shape]], shape: Shape) -> _Drawing:
+    """Draw the body of one channel, how the channels are combined, and the layer after that."""
+    body, *hidden = (
+        [*_layer_drawings(network, network_shape)] for _, network, network_shape in parts
+    )
+    combination = _pill(f"{layer.combine} over {shape[0]} channels")
+    return _sequence([_pill("each channel"), *body, combination, *(hidden[0] if hidden else [])])
 
 
 def _box(layer: Layer, costs: Costs, times: int) -> _Drawing:

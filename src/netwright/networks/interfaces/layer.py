@@ -265,6 +265,17 @@ class Composite(Layer, ABC):
             The output (batch, ...), of the shape that `assemble` returned.
         """
 
+    def calls_per_row(self, name: str, shape: Shape) -> int:
+        """Return how many rows of a part's input `run` makes of each row.
+
+        FLOPs and activations of the part count as often. 1 unless a layer defines it.
+
+        Args:
+            name: Of the part.
+            shape: Of the layer's input, without the batch.
+        """
+        return 1
+
 
 @dataclass(frozen=True, eq=False)
 class BuiltNetwork:

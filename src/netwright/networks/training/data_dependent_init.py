@@ -2,6 +2,8 @@
 
 A module with a method `init_from_data(x, targets)` is given its input for some training rows, and
 those rows' targets, in the order in which modules run: the layers before it are initialised already.
+A module that sees several rows for each of the network's, as in a `ChannelTower`, is given each
+target as often.
 """
 
 from __future__ import annotations
@@ -16,12 +18,11 @@ from netwright.networks.training.labelled_data import LabelledData
 
 _MAX_INIT_ROWS = 8192
 """Rows that are used: enough to place quantiles of bins of 1 % with an error of a tenth of a bin."""
-_MAX_INIT_IMAGES = 2048
-"""Images that are used: each has many pixels, and layers with many channels take their memory."""
 
-
-class _AllInitialized(Exception):
-    """Ends the forward pass: what follows the last module that is initialised need not run."""
+_MAX_INIT_PIXELS = 2**20
+"""Pixels of each channel that are used of images: their distinct values are sorted in 0.1 s."""
+_MIN_INIT_IMAGES = 256
+"""Images that are used whatever their size, so that rare values are among them."""
 
 
 @runtime_checkable
@@ -44,15 +45,16 @@ def initialize_from_data(module: nn.Module, rows: LabelledData, seed: int) -> No
     if not submodules or not len(rows):
         return
     generator = torch.Generator().manual_seed(seed)
-    n_rows = _MAX_INIT_IMAGES if rows.inputs.dim() == 4 else _MAX_INIT_ROWS
+    n_rows = _max_init_rows(rows.inputs)
     sample = rows.take(torch.randperm(len(rows), generator=generator)[:n_rows])
-    waiting = {id(submodule) for submodule in submodules}
+    pending = set(submodules)
 
     def initialize(submodule: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(submodule, DataDependentInit)
-        submodule.init_from_data(inputs[0], sample.targets)
-        waiting.discard(id(submodule))
-        if not waiting:
+        repeats = len(inputs[0]) // len(sample)
+        submodule.init_from_data(inputs[0], sample.targets.repeat_interleave(repeats, 0))
+        pending.discard(submodule)
+        if not pending:
             raise _AllInitialized
 
     hooks = [submodule.register_forward_pre_hook(initialize) for submodule in submodules]
@@ -67,3 +69,15 @@ def initialize_from_data(module: nn.Module, rows: LabelledData, seed: int) -> No
     finally:
         for hook in hooks:
             hook.remove()
+
+
+class _AllInitialized(Exception):
+    """Ends the forward pass: what follows the last initialised module need not run."""
+
+
+def _max_init_rows(inputs: Tensor) -> int:
+    """Return how many rows are used: fewer if they are images (rows, c, h, w)."""
+    if inputs.dim() != 4:
+        return _MAX_INIT_ROWS
+    images = _MAX_INIT_PIXELS // max(1, inputs.shape[2] * inputs.shape[3])
+    return min(_MAX_INIT_ROWS, max(_MIN_INIT_IMAGES, images))

@@ -65,7 +65,7 @@ def cost_table(supernet: Supernet, example: Tensor, metric: str) -> CostTable:
     """
     costs: CostTable = {}
     hooks = [
-        module.register_forward_hook(_cost_hook(costs, metric))
+        module.register_forward_hook(_cost_hook(costs, metric, len(example)))
         for module in _choice_free_modules(supernet.module)
     ]
     training = supernet.training
@@ -135,14 +135,18 @@ def _is_choice(module: nn.Module) -> bool:
 
 
 def _cost_hook(
-    costs: CostTable, metric: str
+    costs: CostTable, metric: str, n_rows: int
 ) -> Callable[[nn.Module, tuple[Tensor, ...], object], None]:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
         if module in costs:  # shared between positions: all calls cost the same
             return
         costs[module] = 0.0  # the calls below run this hook again
-        measure = _kiloflops if metric == "flops" else _latency_us
-        costs[module] = measure(module, inputs[0])
+        # in a `ChannelTower` x has several rows for each of the batch's: count all of them
+        costs[module] = (
+            _kiloflops(module, inputs[0]) / n_rows
+            if metric == "flops"
+            else _latency_us(module, inputs[0])
+        )
 
     return hook
 
@@ -160,9 +164,9 @@ def _latency_us(module: nn.Module, x: Tensor) -> float:
 
 
 def _kiloflops(module: nn.Module, x: Tensor) -> float:
-    """Return thousands of operations for one row."""
+    """Return thousands of operations for the whole batch."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
         module(x)
-    return float(counter.get_total_flops() / len(x) / 1e3)
+    return float(counter.get_total_flops() / 1e3)
