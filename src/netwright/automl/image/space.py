@@ -9,7 +9,8 @@ from netwright.networks.layers.basic import Dropout, GlobalPool
 from netwright.networks.layers.blocks import MBConv, Residual
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
-from netwright.networks.training.augmentation import Crop, Cutout, Flip
+from netwright.networks.training.augmentation.erasing import Cutout
+from netwright.networks.training.augmentation.geometry import Crop, Flip
 from netwright.networks.training.optimizers import AdamW
 from netwright.networks.training.recipe import Training
 from netwright.networks.training.schedules import Cosine, OneCycle

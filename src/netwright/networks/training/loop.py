@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
+from netwright.networks.training.augmentation.batch_context import BatchContext
+from netwright.networks.training.augmentation.mixing import Mixture
 from netwright.networks.training.param_groups import decayed_parameters, set_learning_rate
 from netwright.networks.training.recipe import Training
 from netwright.networks.training.schedules import Constant
@@ -215,8 +217,10 @@ class _TrainingLoop:
                 if progress >= 1 and step > 0:
                     break
                 with _without_subnormals():
-                    batch = _make_batch(train_set, indices, device, recipe, generator)
-                    losses.append(train_step(batch, progress))
+                    batch, mixture = _make_batch(
+                        train_set, indices, device, recipe, generator, epochs
+                    )
+                    losses.append(train_step(batch, mixture, progress))
                 step += 1
             epochs = -(-step // steps_per_epoch)
             reached = max(progress, step / n_steps)
@@ -255,13 +259,18 @@ def _make_batch(
     device: torch.device,
     recipe: Training,
     generator: torch.Generator,
-) -> LabelledData:
-    """Return rows on the device, augmented."""
+    epoch: int,
+) -> tuple[LabelledData, Mixture | None]:
+    """Return rows on the device, augmented, and how they are mixed, if they are."""
     inputs = rows.inputs.index_select(0, indices).to(device)  # a third of the time of indexing
+    context = BatchContext(generator, indices, epoch)
     for augmentation in recipe.augment:
-        inputs = augmentation(inputs, generator)
+        inputs = augmentation(inputs, context)
+    mixture = None
+    if recipe.mix is not None:
+        inputs, mixture = recipe.mix(inputs, context)
     weights = None if rows.weights is None else rows.weights[indices].to(device)
-    return LabelledData(inputs, rows.targets[indices].to(device), weights)
+    return LabelledData(inputs, rows.targets[indices].to(device), weights), mixture
 
 
 class _TrainStep:
@@ -286,7 +295,7 @@ class _TrainStep:
         dropouts = [layer for layer in module.modules() if isinstance(layer, nn.Dropout)]
         self.dropouts = [(dropout, dropout.p) for dropout in dropouts]
 
-    def __call__(self, batch: LabelledData, progress: float) -> Tensor:
+    def __call__(self, batch: LabelledData, mixture: Mixture | None, progress: float) -> Tensor:
         recipe, progress = self.recipe, min(progress, 1.0)
         lr = recipe.lr * recipe.schedule.factor(progress)
         set_learning_rate(self.optimizer.param_groups, lr)
@@ -295,7 +304,7 @@ class _TrainStep:
             self.device.type, dtype=self.autocast_dtype, enabled=self.mixed_precision
         ):
             outputs = self.module(batch.inputs)
-            loss = training_loss(outputs, batch.targets, recipe.label_smoothing, batch.weights)
+            loss = _mixed_loss(outputs, batch, mixture, recipe.label_smoothing)
         if recipe.l1:
             l1_norm = sum((w.abs().sum() for w in self.l1_parameters), torch.zeros(()))
             loss = loss + recipe.l1 * l1_norm
@@ -319,6 +328,18 @@ class _TrainStep:
             group["weight_decay"] = weight_decay * factor
         for dropout, p in self.dropouts:
             dropout.p = p * factor
+
+
+def _mixed_loss(
+    outputs: Tensor, batch: LabelledData, mixture: Mixture | None, label_smoothing: float
+) -> Tensor:
+    """Return the loss for the targets of the rows and, as they were mixed, of their partners."""
+    loss = training_loss(outputs, batch.targets, label_smoothing, batch.weights)
+    if mixture is None:
+        return loss
+    partners = batch.take(mixture.partners)
+    partners_loss = training_loss(outputs, partners.targets, label_smoothing, partners.weights)
+    return mixture.share * loss + (1 - mixture.share) * partners_loss
 
 
 def training_loss(

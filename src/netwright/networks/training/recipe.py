@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netwright.networks.interfaces.layer import Network
-from netwright.networks.training.augmentation import Augmentation
+from netwright.networks.training.augmentation.batch_context import Augmentation
+from netwright.networks.training.augmentation.mixing import Mixing
 from netwright.networks.training.optimizers import AdamW, Optimizer
 from netwright.networks.training.schedules import Constant, Cosine, Schedule
 
@@ -29,6 +30,8 @@ class Training:
         patience: Epochs without a better validation score after which the training ends; 0 for
             never.
         regularization_schedule: Factor of weight decay and dropout.
+        mix: `Mixup` or `CutMix`: mixing of the rows of a batch and of their losses, after
+            `augment`; None for none.
 
     Example:
         >>> recipe = Training((Linear(OneOf(32, 64)), Linear()), lr=Float(1e-4, 1e-2, log=True))
@@ -46,3 +49,4 @@ class Training:
     max_grad_norm: float = 1.0
     patience: int = 0
     regularization_schedule: Schedule = Constant()  # noqa: RUF009  # frozen
+    mix: Mixing | None = None
