@@ -31,3 +31,13 @@ def test_cutout_refuses_a_square_as_large_as_the_image(size: int) -> None:
     with pytest.raises(InfeasibleCandidate, match=f"cutout size must be less .* 7 x 9, got {size}"):
         applied(Cutout(size), numbered(2))
     assert not torch.equal(applied(Cutout(6), numbered(2)), numbered(2))
+
+
+def test_cutout_reaches_over_every_edge_by_half_its_size() -> None:
+    images = numbered(400)
+    is_changed = (applied(Cutout(4), images) != images).any(1)  # (batch, h, w)
+    for dim, before, after in ((1, 2, 3), (2, 2, 3)):  # pixels left of squares over either edge
+        lengths = is_changed.any(3 - dim)  # (batch, rows or columns)
+        n_pixels = lengths.sum(1)
+        assert n_pixels[lengths[:, 0]].min() == before
+        assert n_pixels[lengths[:, -1]].min() == after

@@ -44,17 +44,17 @@ def _interval(length: int, size: int, images: Tensor, batch: BatchContext) -> Te
     return (index >= start) & (index < start + size)
 
 
-def _fill(images: Tensor, rows: Tensor, columns: Tensor, value: Tensor) -> Tensor:
-    """Fill the rectangles of the masks (batch, h) and (batch, w) with values (batch,)."""
+def _fill(images: Tensor, rows: Tensor, columns: Tensor, fill: Tensor) -> Tensor:
+    """Fill the rectangles of the masks (batch, h) and (batch, w) with numbers (batch,)."""
     planes = to_planes(images)
     n, n_planes, h, w, numbers = planes.shape
     lines = planes.view(n, n_planes, h, w * numbers)
     columns = columns.repeat_interleave(numbers, 1)  # (batch, w * numbers)
-    value = value[:, None, None, None]
+    fill = fill[:, None, None, None]
     if images.dtype == torch.uint8:  # wraps around and is exact; a sixth of the time of where
         mask = rows.byte()[:, None, :, None] * columns.byte()[:, None, None, :]
-        filled = lines + mask * (value - lines)
+        filled = lines + mask * (fill - lines)
     else:
         mask = rows[:, None, :, None] & columns[:, None, None, :]  # (batch, 1, h, w * numbers)
-        filled = torch.where(mask, value, lines)
+        filled = torch.where(mask, fill, lines)
     return from_planes(filled.view(planes.shape))
