@@ -37,7 +37,7 @@ from netwright.evaluators.one_shot.inherited_weights import InheritAndValidate
 from netwright.interfaces.strategy import Problem
 from netwright.networks.build import build
 from netwright.networks.layers.cells import nas_bench_201
-from netwright.networks.training.augmentation import Crop, Flip
+from netwright.networks.training.augmentation.geometry import Crop, Flip
 from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.loop import train
 from netwright.networks.training.optimizers import SGD

@@ -11,7 +11,7 @@ from netwright.networks.layers.basic import GlobalPool, Pool
 from netwright.networks.layers.cells import nas_bench_201
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
-from netwright.networks.training.augmentation import Flip
+from netwright.networks.training.augmentation.geometry import Flip
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.oneshot.monitor import (
     MIN_EIGENVALUE,

@@ -6,14 +6,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from netwright.errors import InputError, expected
-from netwright.networks.training.augmentation import Augmentation
+from netwright.networks.training.augmentation.batch_context import Augmentation, BatchContext
 from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.training_clock import TrainingClock
 from netwright.oneshot.checkpoints import Checkpoint
@@ -27,13 +27,13 @@ class BatchTransform:
     scale: Callable[[Tensor], Tensor] = Tensor.float
 
     def __call__(
-        self, rows: LabelledData, device: torch.device, generator: torch.Generator | None = None
+        self, rows: LabelledData, device: torch.device, context: BatchContext | None = None
     ) -> LabelledData:
-        """Return the rows, scaled, on the device; augmented if there is a generator."""
+        """Return the rows, scaled, on the device; augmented if there is a context."""
         inputs = rows.inputs.to(device)
-        if generator is not None:
+        if context is not None:
             for augmentation in self.augment:
-                inputs = augmentation(inputs, generator)
+                inputs = augmentation(inputs, context)
         inputs = self.scale(inputs)
         if inputs.dim() == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -118,12 +118,19 @@ def epoch_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
+class ShuffledBatch(NamedTuple):
+    """Labelled rows, and their (batch,) indices in the set that they were taken from."""
+
+    labelled: LabelledData
+    rows: Tensor
+
+
 def shuffled_batches(
     rows: LabelledData, n_batches: int, generator: torch.Generator
-) -> list[LabelledData]:
+) -> list[ShuffledBatch]:
     """Split all rows, shuffled, into batches of nearly equal size."""
     order = torch.randperm(len(rows), generator=generator)
-    return [rows.take(indices) for indices in order.tensor_split(n_batches)]
+    return [ShuffledBatch(rows.take(indices), indices) for indices in order.tensor_split(n_batches)]
 
 
 def random_split(

@@ -27,7 +27,7 @@ from netwright.interfaces.strategy import Problem
 from netwright.networks.layers.basic import Dropout, GlobalPool, Pool, Skip
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
-from netwright.networks.training.augmentation import Flip
+from netwright.networks.training.augmentation.geometry import Flip
 from netwright.networks.training.recipe import Training
 from netwright.oneshot.gradient.relaxations import DARTS
 from netwright.oneshot.gradient.settings import (

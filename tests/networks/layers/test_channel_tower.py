@@ -23,7 +23,7 @@ from netwright.networks.layers.linear import Linear
 from netwright.networks.layers.views import OneHotPixels
 from netwright.networks.morphism.morph import Inheritance, morph
 from netwright.networks.training.data_dependent_init import initialize_from_data
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 
 BODY: Network = (Conv(6), GlobalPool(), Linear(5))
 COMBINATIONS = ("sum", "product", "concat")

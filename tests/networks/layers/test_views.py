@@ -28,7 +28,7 @@ from netwright.networks.layers.views import (
 )
 from netwright.networks.morphism.morph import morph
 from netwright.networks.training.data_dependent_init import initialize_from_data
-from netwright.networks.training.loop import LabelledData
+from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.interfaces import InputSpec
 from netwright.pipelines.models import network as network_model

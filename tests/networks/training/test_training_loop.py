@@ -19,7 +19,8 @@ from netwright.networks.layers.blocks import Recurrent
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Periodic
-from netwright.networks.training.augmentation import Crop, Flip
+from netwright.networks.training.augmentation.batch_context import BatchContext
+from netwright.networks.training.augmentation.geometry import Crop, Flip
 from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.loop import CurvePoint, LearningCurve, predict, train
 from netwright.networks.training.optimizers import SGD, AdamW, Optimizer
@@ -100,6 +101,30 @@ def test_training_with_augmentation_is_reproducible() -> None:
     )
     assert torch.equal(vector(first), vector(again))
     assert not torch.equal(vector(first), vector(plain))
+
+
+@dataclass(frozen=True)
+class RecordingAugmentation:
+    seen: list[tuple[Tensor, BatchContext]]
+
+    def __call__(self, images: Tensor, batch: BatchContext) -> Tensor:
+        self.seen.append((images.clone(), batch))
+        return images
+
+
+def test_augmentations_are_told_rows_and_epoch() -> None:
+    rows = LabelledData(torch.randn(33, 2, 6, 6), torch.arange(33) % 2)
+    augmentation = RecordingAugmentation([])
+    recipe = Training(
+        (Conv(4), GlobalPool(), Linear(2)), batch_size=8, epochs=3, augment=(augmentation,)
+    )
+    trained(recipe, rows)
+    for images, batch in augmentation.seen:
+        assert torch.equal(images, rows.inputs[batch.rows])
+    for epoch in range(3):
+        batches = [batch.rows for _, batch in augmentation.seen if batch.epoch == epoch]
+        assert sorted(torch.cat(batches).tolist()) == list(range(33))
+    assert len(augmentation.seen) == 12
 
 
 def test_weights_are_contiguous_after_training() -> None:

@@ -13,7 +13,10 @@ from netwright.networks.layers.blocks import MBConv, Residual
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 from netwright.networks.layers.whitening import Whitening
-from netwright.networks.training.augmentation import Crop, Cutout, Flip
+from netwright.networks.training.augmentation.batch_context import Augmentation
+from netwright.networks.training.augmentation.erasing import Cutout
+from netwright.networks.training.augmentation.geometry import Flip, Shift
+from netwright.networks.training.augmentation.policies import TrivialAugment
 from netwright.networks.training.muon import Muon
 from netwright.networks.training.optimizers import SGD, AdamW
 from netwright.networks.training.recipe import Training
@@ -33,7 +36,6 @@ def image_description(metadata: TaskMetadata) -> Pipeline:
     """Return a pipeline with a convolutional network in stages, and its training."""
     assert metadata.image is not None
     side = min(metadata.image[:2])
-    shift = max(1, side // 16)
     return ImagePipeline(
         Training(
             image_network(side),
@@ -48,22 +50,28 @@ def image_description(metadata: TaskMetadata) -> Pipeline:
                 }
             ),
             schedule=OneOf(LinearDecay(), Cosine(), OneCycle()),
-            augment=OneOf(
-                {
-                    "none": (),
-                    "shift": (Crop(shift),),
-                    "flip": (Flip(),),
-                    "shift_flip": (Crop(shift), Flip()),
-                    "cutout": (Crop(shift), Cutout(max(2, side // 4))),
-                    "all": (Crop(shift), Flip(), Cutout(max(2, side // 4))),
-                }
-            ),
+            augment=OneOf(augmentations(side)),
             label_smoothing=0.0 if metadata.kind == "regression" else OneOf(0.0, 0.1, 0.2),
             max_grad_norm=0.0,
             select="last",
             test_views="matching",
         )
     )
+
+
+def augmentations(side: int) -> dict[str, tuple[Augmentation, ...]]:
+    """Return the options of augmentation for images with this shorter side."""
+    shift, flip, cutout = Shift(max(1, side // 16)), Flip(alternating=True), Cutout(side // 4)
+    return {
+        "none": (),
+        "shift": (shift,),
+        "flip": (flip,),
+        "shift_flip": (shift, flip),
+        "cutout": (shift, cutout),
+        "all": (shift, flip, cutout),
+        "all_flips": (shift, flip, Flip(axis="vertical")),
+        "trivial": (shift, flip, TrivialAugment()),
+    }
 
 
 def image_network(side: int) -> Network:

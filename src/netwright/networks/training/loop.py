@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
+from netwright.networks.training.augmentation.batch_context import BatchContext
+from netwright.networks.training.augmentation.mixing import Mixture
 from netwright.networks.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from netwright.networks.training.compute_settings import (
     ComputeSettings,
@@ -269,6 +271,7 @@ class _TrainingLoop:
         losses: list[Tensor] = []
         while step < self.n_steps and progress < 1:
             self.module.train()
+            epoch = step // self.steps_per_epoch
             order = torch.randperm(len(self.train_set), generator=generator)
             for indices in order.tensor_split(self.steps_per_epoch):
                 step_start_time = time.monotonic()
@@ -276,10 +279,10 @@ class _TrainingLoop:
                 if progress >= 1 and self.n_rows > 0:
                     break
                 with _without_subnormals():
-                    batch = _make_batch(
-                        self.train_set, indices, self.device, self.recipe, generator
+                    batch, mixture = _make_batch(
+                        self.train_set, indices, self.device, self.recipe, generator, epoch
                     )
-                    losses.append(self.train_step(batch, progress))
+                    losses.append(self.train_step(batch, mixture, progress))
                 if self.n_rows:
                     self._n_timed_rows += len(indices)
                     self._timed_seconds += time.monotonic() - step_start_time
@@ -325,17 +328,25 @@ def _make_batch(
     device: torch.device,
     recipe: Training,
     generator: torch.Generator,
-) -> LabelledData:
-    """Return rows on the device, augmented; images keep their order of axes in memory."""
+    epoch: int,
+) -> tuple[LabelledData, Mixture | None]:
+    """Return rows on the device, augmented, and how they are mixed, if they are.
+
+    Images keep their order of axes in memory.
+    """
     if rows.inputs.dim() == 4:  # select by pixel, as they lie in memory: six times as fast
         inputs = rows.inputs.permute(0, 2, 3, 1).index_select(0, indices).permute(0, 3, 1, 2)
     else:
         inputs = rows.inputs.index_select(0, indices)  # a third of the time of indexing
     inputs = inputs.to(device)
+    context = BatchContext(generator, indices, epoch)
     for augmentation in recipe.augment:
-        inputs = augmentation(inputs, generator)
+        inputs = augmentation(inputs, context)
+    mixture = None
+    if recipe.mix is not None:
+        inputs, mixture = recipe.mix(inputs, context)
     weights = None if rows.weights is None else rows.weights[indices].to(device)
-    return LabelledData(inputs, rows.targets[indices].to(device), weights)
+    return LabelledData(inputs, rows.targets[indices].to(device), weights), mixture
 
 
 def _mean_loss(losses: list[Tensor], step: int) -> float:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netwright.networks.interfaces.layer import Network
-from netwright.networks.training.augmentation import Augmentation, Flip
+from netwright.networks.training.augmentation.batch_context import Augmentation
+from netwright.networks.training.augmentation.geometry import Flip
+from netwright.networks.training.augmentation.mixing import Mixing
 from netwright.networks.training.optimizers import AdamW, Optimizer
 from netwright.networks.training.schedules import Constant, Cosine, Schedule
 
@@ -35,6 +37,8 @@ class Training:
         test_views: "mirror" predicts the mean scores of an image and of its mirror image, which
             takes twice the time; "none" those of the image alone; "matching" is "mirror" if images
             are flipped in training.
+        mix: `Mixup` or `CutMix`: mixing of the rows of a batch and of their losses, after
+            `augment`; None for none.
 
     Example:
         >>> recipe = Training((Linear(OneOf(32, 64)), Linear()), lr=Float(1e-4, 1e-2, log=True))
@@ -54,9 +58,13 @@ class Training:
     regularization_schedule: Schedule = Constant()  # noqa: RUF009  # frozen
     select: Literal["best", "last"] = "best"
     test_views: Literal["none", "mirror", "matching"] = "none"
+    mix: Mixing | None = None
 
     @property
     def averages_mirror_image(self) -> bool:
         """Return whether an image's scores are averaged with those of its mirror image."""
-        is_flipped = any(isinstance(augmentation, Flip) for augmentation in self.augment)
+        is_flipped = any(
+            isinstance(augmentation, Flip) and augmentation.axis == "horizontal"
+            for augmentation in self.augment
+        )
         return self.test_views == "mirror" or (self.test_views == "matching" and is_flipped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from netwright.networks.training.augmentation.mixing import Mixture
 from netwright.networks.training.compute_settings import ComputeSettings, autocast
 from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.param_groups import decayed_parameters, set_learning_rate
@@ -39,14 +40,14 @@ class TrainStep:
         dropouts = [layer for layer in module.modules() if isinstance(layer, nn.Dropout)]
         self.dropouts = [(dropout, dropout.p) for dropout in dropouts]
 
-    def __call__(self, batch: LabelledData, progress: float) -> Tensor:
+    def __call__(self, batch: LabelledData, mixture: Mixture | None, progress: float) -> Tensor:
         recipe, progress = self.recipe, min(progress, 1.0)
         lr = recipe.lr * recipe.schedule.factor(progress)
         set_learning_rate(self.optimizer.param_groups, lr)
         self._scale_regularization(recipe.regularization_schedule.factor(progress))
         with autocast(self.settings, self.device):
             outputs = self.module(batch.inputs)
-            loss = training_loss(outputs, batch.targets, recipe.label_smoothing, batch.weights)
+            loss = _mixed_loss(outputs, batch, mixture, recipe.label_smoothing)
         if recipe.l1:
             l1_norm = sum((w.abs().sum() for w in self.l1_parameters), torch.zeros(()))
             loss = loss + recipe.l1 * l1_norm
@@ -70,6 +71,18 @@ class TrainStep:
             group["weight_decay"] = weight_decay * factor
         for dropout, p in self.dropouts:
             dropout.p = p * factor
+
+
+def _mixed_loss(
+    outputs: Tensor, batch: LabelledData, mixture: Mixture | None, label_smoothing: float
+) -> Tensor:
+    """Return the loss for the targets of the rows and, as they were mixed, of their partners."""
+    loss = training_loss(outputs, batch.targets, label_smoothing, batch.weights)
+    if mixture is None:
+        return loss
+    partners = batch.take(mixture.partners)
+    partners_loss = training_loss(outputs, partners.targets, label_smoothing, partners.weights)
+    return mixture.share * loss + (1 - mixture.share) * partners_loss
 
 
 def training_loss(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from math import inf, isfinite
 
 import torch
 from torch import nn
 
+from netwright.networks.training.augmentation.batch_context import BatchContext
 from netwright.networks.training.labelled_data import LabelledData
 from netwright.oneshot import monitor
 from netwright.oneshot.epoch_trainer import cosine_annealing, epoch_seed
@@ -135,8 +137,7 @@ def _perturbation_scores(search: GradientSearch, deadline: float) -> dict[str, l
         for _ in range(steps_per_decision):
             if time.monotonic() > deadline:
                 return
-            rows = search.transform(next(batches), search.optimizer.device, generator)
-            search.optimizer.weight_step(rows, 1.0, generator)
+            search.optimizer.weight_step(next(batches), 1.0, generator)
 
     return select_by_perturbation(
         search.optimizer,
@@ -150,6 +151,7 @@ def _perturbation_scores(search: GradientSearch, deadline: float) -> dict[str, l
 
 
 def _endless_batches(search: GradientSearch, generator: torch.Generator) -> Iterator[LabelledData]:
-    while True:
-        for train_rows, _ in paired_batches(search.split, search.settings.batch_size, generator):
-            yield train_rows
+    for epoch in count(len(search.history)):
+        for batch, _ in paired_batches(search.split, search.settings.batch_size, generator):
+            context = BatchContext(generator, batch.rows, epoch)
+            yield search.transform(batch.labelled, search.optimizer.device, context)

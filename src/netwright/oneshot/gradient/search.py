@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from netwright.errors import InfeasibleCandidate, InputError, expected
+from netwright.networks.training.augmentation.batch_context import BatchContext
 from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.training_clock import TrainingClock
 from netwright.oneshot.checkpoints import Checkpoint
 from netwright.oneshot.epoch_trainer import (
     BatchTransform,
     EpochTrainer,
+    ShuffledBatch,
     cosine_annealing,
     epoch_seed,
     random_split,
@@ -180,7 +182,12 @@ class GradientSearch(EpochTrainer[EpochRecord]):
                     s.weight_training.lr, s.weight_training.min_lr, progress
                 )
                 train, valid = (
-                    self.transform(rows, self.optimizer.device, generator) for rows in pair
+                    self.transform(
+                        batch.labelled,
+                        self.optimizer.device,
+                        BatchContext(generator, batch.rows, epoch),
+                    )
+                    for batch in pair
                 )
                 valid_loss = torch.zeros((), device=self.optimizer.device)
                 if progress >= s.architecture_training.warmup:
@@ -265,7 +272,7 @@ def split_in_halves(rows: LabelledData, seed: int) -> SearchSplit:
 
 def paired_batches(
     split: SearchSplit, batch_size: int, generator: torch.Generator
-) -> Iterator[tuple[LabelledData, LabelledData]]:
+) -> Iterator[tuple[ShuffledBatch, ShuffledBatch]]:
     """Yield batches of nearly equal size from both halves, as many as the first half fills."""
     n_batches = max(1, round(len(split.train) / batch_size))
     yield from zip(*(shuffled_batches(rows, n_batches, generator) for rows in split), strict=True)

@@ -39,7 +39,7 @@ def measure_step_cost(search: GradientSearch) -> StepCost:
     generator = torch.Generator().manual_seed(search.seed)
     optimizer, s = search.optimizer, search.settings
     train, _ = next(paired_batches(search.split, s.batch_size, generator))
-    rows = search.transform(train, optimizer.device)
+    rows = search.transform(train.labelled, optimizer.device)
     with use_batch_statistics(search.supernet):
         activation_bytes = _saved_bytes(search, rows, generator)
         start = time.perf_counter()

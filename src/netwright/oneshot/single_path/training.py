@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, InputError, check_whole, expected
+from netwright.networks.training.augmentation.batch_context import BatchContext
 from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.train_step import training_loss
 from netwright.networks.training.training_clock import TrainingClock
@@ -148,7 +149,8 @@ class SharedWeightsTrainer(EpochTrainer[SampledEpoch]):
                 self._optimizer.param_groups[0]["lr"] = cosine_annealing(
                     s.lr, 0.0, min(progress, 1.0)
                 )
-                rows = self.transform(batch, self.shared.device, generator)
+                context = BatchContext(generator, batch.rows, epoch)
+                rows = self.transform(batch.labelled, self.shared.device, context)
                 losses.append(self._step(rows, self._sample_paths(rng)))
         mean_loss = float(torch.stack(losses).mean())
         if not math.isfinite(mean_loss):

@@ -1,0 +1,1 @@
+"""Augmentation of images in training: geometry, erasing, colour, policies and mixing."""
