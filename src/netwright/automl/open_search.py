@@ -91,15 +91,24 @@ def open_search(
     time = time_budget(budget.seconds, budget.n_workers, metadata)
     width = DEFAULT_WIDTH if budget.seconds is None else SEARCH_WIDTH
     baselines = portfolio(space, metadata, image_width=width)
-    if isinstance(algorithm, OneShot):
-        baselines = baselines[
-            :1
-        ]  # one model for safety; the rest of the budget is for the supernet
+    strategy = algorithm
+    if metadata.image and not metadata.space and budget.seconds is not None:
+        is_default = method.strategy == DEFAULT_STRATEGY
+        if is_default:
+            strategy = PortfolioRungs(
+                cast("Algorithm", algorithm),
+                tuple(baselines),
+                image_epochs(metadata),
+                time.search,
+                budget.n_workers,
+            )
+        baselines = baselines[:1]
+    if isinstance(algorithm, OneShot | NoSearch):
+        baselines = baselines[:1] if metadata.image or isinstance(algorithm, OneShot) else baselines
     cross_validation = None
     if metadata.folds:
         cross_validation = default_cross_validation(space, task, objectives, metadata.folds, time)
     schedules_portfolio = cross_validation is not None and not is_strategy(algorithm)
-    strategy = algorithm
     if schedules_portfolio:
         strategy = portfolio_then_halving(cast("Algorithm", algorithm), baselines, metadata.folds)
     study = Study(

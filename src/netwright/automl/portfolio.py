@@ -35,7 +35,7 @@ def portfolio(
         return [space.default()]
     configs: Sequence[PartialCandidate]
     if metadata.image:
-        configs = image_configs(image_width)
+        configs = image_configs(metadata, image_width)
     else:
         configs = table_configs(metadata, leave_out_dataset)
     candidates = dict.fromkeys(complete_candidate(space, config) for config in configs)

@@ -31,6 +31,7 @@ class TaskMetadata:
         kind: kind of the task.
         rows: number of training rows.
         image: height, width and channels; None for a table.
+        pixel_values: number of different levels of the training images; 0 for a table.
         columns: number of columns of a table.
         categorical: how many of the columns are categorical or boolean.
         classes: number of classes; 0 for regression.
@@ -50,12 +51,21 @@ class TaskMetadata:
     folds: int = 0
     space: str = ""
     families: tuple[str, ...] = ()
+    pixel_values: int = 0
 
     @classmethod
     def from_task(cls, task: Task) -> TaskMetadata:
         """Return the metadata of a task, without folds, space and families."""
         if isinstance(task.features, Images):
-            return cls(task.kind, len(task.train), task.features.shape)
+            counts = np.bincount(task.features.pixels[task.train].ravel(), minlength=256)
+            n_classes, n_values = len(task.classes), int((counts > 0).sum())
+            return cls(
+                task.kind,
+                len(task.train),
+                task.features.shape,
+                classes=n_classes,
+                pixel_values=n_values,
+            )
         kinds = [column.kind for column in task.features.columns]
         return cls(
             task.kind,

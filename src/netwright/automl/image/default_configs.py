@@ -1,63 +1,75 @@
-"""Default configurations of networks for images, which are evaluated before the search begins.
+"""Default configurations of networks for images, which are compared before the search begins.
 
 The first is the fixed fast recipe of Jordan (2024, 2404.00498), with fewer channels: a whitened
 stem, three stages of two plain convolutions, Muon, label smoothing, shifts and alternating flips.
+The others see the data in another way, or leave out what data may contradict; each with the recipe
+that suits it.
 """
 
 from __future__ import annotations
 
+from netwright.automl.image.space import N_STAGES, has_codes
+from netwright.automl.task_metadata import TaskMetadata
 from netwright.space.candidate import Value
 
 SEARCH_WIDTH = 16
 """Channels of the first stage while candidates are compared: most epochs in the same time."""
 DEFAULT_WIDTH = 32
 """Channels of the first stage where no clock is read."""
-N_STAGES = 3
 
-FAST_TRAINING: dict[str, Value] = {
+_RECIPE: dict[str, Value] = {
     "model.lr": 0.12, "model.batch_size": 125, "model.optimizer": "muon",
-    "model.optimizer.muon.weight_decay": 0.0, "model.schedule": "LinearDecay",
-    "model.augment": "shift_flip", "model.label_smoothing": 0.2,
+    "model.optimizer.muon.weight_decay": 0.0, "model.optimizer.muon.head_factor": 0.25,
+    "model.schedule": "LinearDecay", "model.augment": "shift_flip", "model.label_smoothing": 0.2,
+}  # fmt: skip
+_TOWER_RECIPE: dict[str, Value] = {
+    "model.batch_size": 64, "model.label_smoothing": 0.0, "model.optimizer.muon.head_factor": 0.8,
 }  # fmt: skip
 
 
 def fast_config(width: int) -> dict[str, Value]:
     """Return the decisions of the default: stages of `width`, 4 and 4 times as many channels."""
-    decisions = FAST_TRAINING | {
-        "activation": "silu", "normalisation": "batch_bias", "model.network.0": "whitened",
-        "model.network.4.kind": "max", "model.network.5.p": 0.0, "model.network.7.factor": "1/9",
+    decisions = _RECIPE | {
+        "view": "pixels", "activation": "silu", "normalisation": "batch_bias", "head": "max",
+        "dropout": 0.0, "score_factor": "1/9", "view.pixels.0": "pixels",
+        "view.pixels.1": "whitened", "view.channels.0.body.0": "whitened",
+        "view.codes.1": "means", "axial_kernel": 5,
     }  # fmt: skip
-    for stage, channels in enumerate((width, 4 * width, 4 * width), start=1):
+    for stage in range(1, N_STAGES + 1):
         decisions |= {
-            f"model.network.{stage}.0.channels": channels,
-            f"model.network.{stage}.1.times": 1,
-            f"model.network.{stage}.1.0": "plain",
+            f"width_{stage}": width if stage == 1 else 4 * width,
+            f"view.pixels.{stage + 1}.1.each": "plain",
         }
+        repeats = (
+            f"pixels.{stage + 1}.1", f"rows.{stage}.2", f"columns.{stage}.2",
+            f"channels.0.body.{stage}.1", f"codes.{stage + 1}.1",
+        )  # fmt: skip
+        decisions |= {f"view.{repeat}.times": 1 for repeat in repeats}
     return decisions
 
 
-def residual_config(width: int) -> dict[str, Value]:
-    """Return the decisions of a residual network trained by SGD with one cycle."""
-    decisions: dict[str, Value] = {
-        "activation": "relu", "normalisation": "batch", "model.network.0": "conv",
-        "model.network.0.conv.channels": 16, "model.network.4.kind": "avg", "model.network.5.p": 0.0,
-        "model.network.7.factor": "1", "model.lr": 0.1, "model.batch_size": 125,
-        "model.optimizer": "sgd", "model.optimizer.sgd.weight_decay": 5e-4,
-        "model.schedule": "OneCycle", "model.augment": "shift_flip", "model.label_smoothing": 0.0,
-    }  # fmt: skip
-    for stage, channels in enumerate((width, 2 * width, 4 * width), start=1):
-        decisions |= {
-            f"model.network.{stage}.0.channels": channels,
-            f"model.network.{stage}.1.times": 1,
-            f"model.network.{stage}.1.0": "residual",
-        }
-    return decisions
-
-
-def image_configs(width: int = SEARCH_WIDTH) -> list[dict[str, Value]]:
-    """Return the configurations to evaluate first: the default, then others.
+def image_configs(metadata: TaskMetadata, width: int = SEARCH_WIDTH) -> list[dict[str, Value]]:
+    """Return the configurations to compare: the default, then others.
 
     Args:
+        metadata: of the task.
         width: channels of the first stage.
     """
-    return [fast_config(width), residual_config(width)]
+    assert metadata.image is not None
+    changes: list[dict[str, Value]] = [
+        {},
+        {"model.augment": "shift"},
+        {"model.augment": "none"},
+        {"model.augment": "all_flips"},
+        {"head": "flatten", "score_factor": "1"},
+        {"view": "rows", "model.augment": "none"},
+        {"view": "columns", "model.augment": "none"},
+    ]
+    if metadata.image[2] > 1:
+        towers = [
+            {"view": "channels", "view.channels.0.combine": how} for how in ("sum", "product")
+        ]
+        changes += [tower | _TOWER_RECIPE for tower in towers]
+    if has_codes(metadata):
+        changes.append({"view": "codes", "model.augment": "none"})
+    return [fast_config(width) | change for change in changes]

@@ -59,7 +59,7 @@ def searches_quality_alone(search: FinishedSearch) -> bool:
     return (
         len(search.objectives) == 1
         and not search.limits
-        and "activation" in {decision.path for decision in search.space.decisions}
+        and "view" in {decision.path for decision in search.space.decisions}
     )
 
 
@@ -131,8 +131,7 @@ def _relative_cost(width: int) -> float:
 
 def slowdown(candidate: Candidate, trial: Trial) -> float:
     """Return how many times as long as the trial's model a wider candidate takes for an image."""
-    path = "model.network.1.0.channels"
-    before, after = trial.candidate.values.get(path), candidate.values.get(path)
+    before, after = (each.values.get("width_1") for each in (trial.candidate, candidate))
     if not isinstance(before, int) or not isinstance(after, int):
         return 1.0
     return _relative_cost(after) / _relative_cost(before)
@@ -142,8 +141,7 @@ def with_width(candidate: Candidate, width: int) -> Candidate:
     """Return a candidate of `SEARCH_WIDTH` with all stages wider in the proportion of `width`."""
     values = dict(candidate.values)
     for path, channels in candidate.values.items():
-        is_stage = path.startswith("model.network.") and path.endswith(".0.channels")
-        if is_stage and isinstance(channels, int):
+        if path.startswith("width_") and isinstance(channels, int):
             wanted = channels * width / SEARCH_WIDTH
             values[path] = min(WIDTHS, key=lambda option: abs(math.log(option / wanted)))
     return Candidate(values)
