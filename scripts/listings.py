@@ -47,6 +47,10 @@ def page() -> str:
         "## Strategies that share weights\n\nThese strategies first train one network with shared "
         "weights, then propose the candidates that it ranks highest.",
         table(("--strategy", "what it is"), ((row.name, row.help) for row in catalog.SUPERNETS)),
+        "## Without a search",
+        table(
+            ("--strategy", "what it is"), ((row.name, row.help) for row in catalog.WITHOUT_SEARCH)
+        ),
         "## Families of models for tables",
         table(
             ("--families", "model", "what it is"),

@@ -14,8 +14,8 @@ from netwright import catalog
 from netwright.automl.tabular.families import installed_families
 
 KINDS = (
-    catalog.BLACK_BOX, catalog.SUPERNETS, catalog.LAYERS, catalog.PREPROCESSING,
-    catalog.AUGMENTATIONS, catalog.IMAGE_SPACES,
+    catalog.BLACK_BOX, catalog.SUPERNETS, catalog.WITHOUT_SEARCH, catalog.LAYERS,
+    catalog.PREPROCESSING, catalog.AUGMENTATIONS, catalog.IMAGE_SPACES,
 )  # fmt: skip
 
 
@@ -81,6 +81,7 @@ def test_the_help_names_all_strategies_and_families(capsys: pytest.CaptureFixtur
     text = capsys.readouterr().out
     words = set(text.replace(",", " ").replace(";", " ").replace(".", " ").split())
     assert words.issuperset(names(catalog.BLACK_BOX) + names(catalog.SUPERNETS))
+    assert words.issuperset(names(catalog.WITHOUT_SEARCH))
     assert words.issuperset(names(catalog.FAMILIES))
 
 

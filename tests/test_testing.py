@@ -166,6 +166,18 @@ def test_weak_strategy_fails_without_warnings(strategy: Any, name: str) -> None:
     assert "nan" not in str(raised.value)
 
 
+class DeclaresNoSearch(Draws):
+    searches = False
+
+
+def test_a_search_cannot_declare_that_it_is_none() -> None:
+    names = {each.name for each in strategy_checks(DeclaresNoSearch)}
+    assert not names & {"beats_random_search", "small_space_is_exhausted"}
+    assert "beats_random_search" in {each.name for each in strategy_checks(Draws)}
+    with pytest.raises(AssertionError, match="it_stops_by_itself: with searches = False it must"):
+        check("it_stops_by_itself", DeclaresNoSearch)
+
+
 def _documented() -> Any:
     text = (Path(__file__).parents[1] / "docs" / "research.md").read_text()
     code = next(

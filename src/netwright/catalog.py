@@ -132,6 +132,12 @@ SUPERNETS: tuple[Entry, ...] = (
 )
 """Strategies that first train a supernet: a relaxation, a sampler of paths, or settings of one."""
 
+WITHOUT_SEARCH: tuple[Entry, ...] = (
+    Entry("none", "strategies.no_search:NoSearch",
+          "no search: only the default configurations are trained"),
+)
+"""Strategies that propose nothing of their own."""
+
 DEFAULT_STRATEGY = "bayesian"
 
 FAMILIES: tuple[Family, ...] = (
@@ -418,7 +424,7 @@ def load(import_path: str) -> Any:  # noqa: ANN401  # any object
 
 def public_import_paths() -> list[str]:
     """Return the import paths of all public names, each once."""
-    rows = (*BLACK_BOX, *SUPERNETS, *LAYERS, *PREPROCESSING, *AUGMENTATIONS)
+    rows = (*BLACK_BOX, *SUPERNETS, *WITHOUT_SEARCH, *LAYERS, *PREPROCESSING, *AUGMENTATIONS)
     paths = [row.import_path for row in rows if row.public]
     paths += [row.model for row in FAMILIES if row.model]
     return list(dict.fromkeys([*paths, *API]))

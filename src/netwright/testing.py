@@ -22,7 +22,7 @@ import numpy as np
 
 from netwright.errors import InputError
 from netwright.interfaces.checks import as_algorithm, check_strategy_methods, checked_proposals
-from netwright.interfaces.strategy import Algorithm, Problem, Strategy
+from netwright.interfaces.strategy import Algorithm, Problem, Strategy, searches
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Float, Integer, OneOf, Repeat, SubsetOf
 from netwright.space.space import Space
@@ -37,6 +37,8 @@ LOSS, COST = Objective("loss", "min"), Objective("cost", "min")
 Measure = Callable[[Candidate], Metrics | None]
 """Returns the metrics of a candidate at full fidelity; None if it is infeasible."""
 
+_MAX_GIVEN_CANDIDATES = 500
+"""Proposals after which an algorithm searches, whatever it declares: portfolios have tens."""
 _FAILURE_PERIOD = 7
 """With several workers, every seventh trial of `simulate` fails by no fault of its own."""
 _MIN_SHARE_WITHIN_LIMIT = 0.3
@@ -76,6 +78,8 @@ class StrategyCheck:
 def strategy_checks(strategy: object) -> list[StrategyCheck]:
     """Return the checks for an algorithm, or for a class of strategies or settings.
 
+    One that declares ``searches = False`` need not search well, but must stop by itself.
+
     Args:
         strategy: what `Study` takes as its strategy.
 
@@ -85,7 +89,8 @@ def strategy_checks(strategy: object) -> list[StrategyCheck]:
         ...     check()
     """
     algorithm = as_algorithm(strategy)
-    return [StrategyCheck(run.__name__.removeprefix("_"), run, algorithm) for run in _CHECKS]
+    runs = (*_CHECKS, *(_SEARCH_CHECKS if searches(algorithm) else (_it_stops_by_itself,)))
+    return [StrategyCheck(run.__name__.removeprefix("_"), run, algorithm) for run in runs]
 
 
 def check_strategy(strategy: object) -> None:
@@ -470,6 +475,15 @@ def _beats_random_search(algorithm: Algorithm) -> None:
     )
 
 
+def _it_stops_by_itself(algorithm: Algorithm) -> None:
+    """Check that an algorithm which declares not to search proposes no end of candidates."""
+    log = simulate(_make(algorithm, _cells()), _cell_metrics, _MAX_GIVEN_CANDIDATES)
+    n_started = sum(trial.status is Status.RUNNING for trial in log)
+    assert n_started < _MAX_GIVEN_CANDIDATES, (
+        f"with searches = False it must propose given candidates alone, got {n_started} proposals"
+    )
+
+
 def _wilcoxon_p(losses: Sequence[float], random_losses: Sequence[float]) -> float:
     """Return p of the one-sided Wilcoxon test that losses are lower; 1 if all pairs are equal."""
     from scipy.stats import wilcoxon
@@ -488,17 +502,22 @@ def _short(proposals: Sequence[Proposal]) -> str:
 _CHECKS: tuple[Callable[[Algorithm], None], ...] = (
     _ask_draws_from_its_generator_only,
     _ask_is_pure,
-    _other_seeds_give_other_proposals,
     _at_most_n_proposals,
     _replayed_log_restores_the_strategy,
     _proposals_are_legal,
     _rules_are_respected,
     _no_evaluation_is_repeated,
+    _baselines_are_not_proposed_again,
+    _names_do_not_matter,
+)
+"""For every strategy."""
+
+_SEARCH_CHECKS: tuple[Callable[[Algorithm], None], ...] = (
+    _other_seeds_give_other_proposals,
     _small_space_is_exhausted,
     _failed_and_infeasible_trials_are_tolerated,
     _workers_are_kept_busy,
-    _baselines_are_not_proposed_again,
-    _names_do_not_matter,
     _limits_are_respected,
     _beats_random_search,
 )
+"""For strategies that propose candidates of their own."""

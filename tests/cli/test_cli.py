@@ -95,6 +95,27 @@ def test_finished_run_is_reported_at_once(
     assert "Pareto front" in said.out
 
 
+def test_without_a_search_the_command_ends_early_and_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [
+        "fit", str(folder / "rows.csv"), "--target", "y", "--families", "linear",
+        "--strategy", "none", "--workers", "1", "--run", str(folder / "off"),
+    ]  # fmt: skip
+    started_at = time.monotonic()
+    said = Said(capsys, *line, "--time", "60")
+    assert time.monotonic() - started_at < 45
+    assert said.code == 0
+    assert said.out.count("search  off: only the default configurations were trained\n") == 1
+    for seconds in ("60", "600"):
+        again = Said(capsys, *line, "--time", seconds)
+        assert "Finished: all default configurations have been trained. Use" in again.out
+        assert "Use --strategy bayesian to search, or --fresh to start over." in " ".join(
+            again.out.split()
+        )
+        assert max(map(len, again.out.splitlines()[:6])) < 80
+
+
 def test_finished_run_exports_what_it_had_no_time_for(
     run: Path, line: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -151,6 +151,7 @@ TWO = ("--search", "accuracy", "--search", "latency")
             "asha cannot run here: it tries candidates at several fidelities, and there is one "
             "with accuracy in t.csv.",
         ),
+        (["--strategies", "none"], "none cannot run here: it proposes no candidates of its own."),
         (["--seeds", "0"], "seeds must be at least 1, got 0."),
         (["--evaluations", "0"], "evaluations must be above 0, got 0.0."),
         (["--workers", "-1"], "workers must be at least 0, got -1."),

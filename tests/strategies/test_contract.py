@@ -21,6 +21,7 @@ from netwright.strategies.initial_candidates import InitialCandidates
 from netwright.strategies.local import LocalSearch
 from netwright.strategies.multi_fidelity.asha import ASHA
 from netwright.strategies.multi_fidelity.halving import BOHB, DEHB, Hyperband, SuccessiveHalving
+from netwright.strategies.no_search import NoSearch
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.reinforcement.policy_gradient import PPO, Reinforce
@@ -34,7 +35,10 @@ ALGORITHMS = [
     PPO("recurrent"), TPE(), Bayesian(), Bananas(), Npenas(),
     SuccessiveHalving(), ASHA(), Hyperband(), BOHB, DEHB, InitialCandidates(RegularizedEvolution()),
 ]  # fmt: skip
-CHECKS = [(a, check) for a in ALGORITHMS for check in strategy_checks(a)]
+WITHOUT_SEARCH = [
+    NoSearch(), InitialCandidates(NoSearch()), ASHA(NoSearch()), Hyperband(NoSearch()),
+]  # fmt: skip
+CHECKS = [(a, check) for a in (*ALGORITHMS, *WITHOUT_SEARCH) for check in strategy_checks(a)]
 
 
 @pytest.mark.parametrize(("algorithm", "check"), CHECKS, ids=[f"{a}-{c}" for a, c in CHECKS])

@@ -58,7 +58,7 @@ class _AutoEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         trials: int | None = None,
         objectives: str | Sequence[str] = (),
         limits: str | Sequence[str] = (),
-        strategy: str | Strategy | Algorithm = "bayesian",
+        strategy: str | Strategy | Algorithm | None = "bayesian",
         families: str | Sequence[str] = (),
         space: object = None,
         seed: int = 0,
@@ -256,7 +256,8 @@ class AutoClassifier(ClassifierMixin, _AutoEstimator):  # type: ignore[misc]  # 
             delivered. Empty for the default of the task: `auc` for two classes, `accuracy` for
             more; for images also `parameters`.
         limits: one bound, or several, such as ``"latency<=2"``.
-        strategy: a name of the catalog, ``"module:Object"``, or an algorithm with its settings.
+        strategy: a name of the catalog, ``"module:Object"``, or an algorithm with its settings;
+            None or ``"none"`` for no search: only the default configurations are trained.
         families: families of models for tables, one or several such as ``["lightgbm", "tabm"]``;
             empty for all.
         space: replaces the default space of the data: a `Space`, a description with open choices,

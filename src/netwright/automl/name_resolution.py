@@ -21,7 +21,8 @@ SUPERNET_NAMES = tuple(row.name for row in catalog.SUPERNETS)
 BLACK_BOX_NAMES = tuple(row.name for row in catalog.BLACK_BOX)
 """Strategies that see only candidates and metrics, and so also search tables of benchmarks."""
 STRATEGY_REFERENCES = {
-    row.name: row.import_path for row in (*catalog.BLACK_BOX, *catalog.SUPERNETS)
+    row.name: row.import_path
+    for row in (*catalog.BLACK_BOX, *catalog.SUPERNETS, *catalog.WITHOUT_SEARCH)
 }
 """Name -> ``module:Object`` of the algorithm, whose settings have their defaults."""
 

@@ -13,6 +13,8 @@ from typing import Any, cast
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.goal import Goal
 from netwright.automl.image.default_configs import DEFAULT_WIDTH, SEARCH_WIDTH
+from netwright.automl.image.rungs import PortfolioRungs
+from netwright.automl.image.space import image_epochs
 from netwright.automl.method import Method
 from netwright.automl.portfolio import portfolio
 from netwright.automl.saved_run import check_folds, saved_metadata
@@ -22,6 +24,7 @@ from netwright.automl.tabular.families import NETWORK_FAMILIES, check_families
 from netwright.automl.tabular.portfolio_then_halving import portfolio_then_halving
 from netwright.automl.task_metadata import TaskMetadata
 from netwright.automl.time_allocation import n_folds, time_budget
+from netwright.catalog import DEFAULT_STRATEGY
 from netwright.data.task import Task, summary
 from netwright.errors import InputError, expected
 from netwright.evaluators.default_evaluators import default_cross_validation, default_evaluator
@@ -30,6 +33,7 @@ from netwright.interfaces.checks import is_strategy
 from netwright.interfaces.strategy import Algorithm
 from netwright.report.tables import describe_trial
 from netwright.space.space import Space
+from netwright.strategies.no_search import NoSearch
 from netwright.strategies.oneshot import OneShot
 from netwright.study.progress.events import short_name
 from netwright.study.run_record import RunRecord

@@ -17,7 +17,7 @@ from netwright.errors import InfeasibleCandidate, InputError, Phrase, expected
 from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.files.folder import Folder
 from netwright.interfaces.checks import as_algorithm
-from netwright.interfaces.strategy import Algorithm
+from netwright.interfaces.strategy import Algorithm, searches
 from netwright.space.candidate import Candidate
 from netwright.strategies.multi_fidelity.rungs import MultiFidelity
 from netwright.strategies.oneshot import OneShot
@@ -35,6 +35,7 @@ _JOBS_PER_WORKER = 1_000_000
 """A worker is never replaced: it keeps the table in memory."""
 _POLL_SECONDS = 1.0
 
+_NOTHING_TO_COMPARE = "it proposes no candidates of its own"
 _NOTHING_TO_TRAIN = "it trains networks of shared weights, and a table has none to train"
 
 
@@ -167,11 +168,14 @@ def incompatible_algorithms(
     algorithms: Mapping[str, Algorithm], oracle: TableOracle
 ) -> dict[str, str]:
     """Map the names of algorithms that cannot run with these settings to the reason."""
-    one_shot = {
+    incompatible = {
         name: _NOTHING_TO_TRAIN for name, each in algorithms.items() if isinstance(each, OneShot)
     }
+    incompatible |= {
+        name: _NOTHING_TO_COMPARE for name, each in algorithms.items() if not searches(each)
+    }
     if len(oracle.fidelities) > 1:
-        return one_shot
+        return incompatible
     reason = "it tries candidates at several fidelities, and "
     if oracle.settings.fidelity is not None:
         reason += "all evaluations are made at one"
@@ -181,7 +185,7 @@ def incompatible_algorithms(
     multi_fidelity = {
         name: reason for name, each in algorithms.items() if isinstance(each, MultiFidelity)
     }
-    return one_shot | multi_fidelity
+    return multi_fidelity | incompatible
 
 
 def _execute(

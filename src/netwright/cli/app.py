@@ -117,7 +117,8 @@ StrategyName = Annotated[
         "--strategy",
         metavar="NAME",
         help=f"{_names(catalog.BLACK_BOX)}; with a supernet: {_names(catalog.SUPERNETS)}; "
-        "asha+evolution for ASHA with candidates from evolution; or module:Object.",
+        "asha+evolution for ASHA with candidates from evolution; "
+        f"{_names(catalog.WITHOUT_SEARCH)} for the default configurations alone; or module:Object.",
     ),
 ]
 Families = Annotated[

@@ -15,6 +15,7 @@ from netwright.automl.open_search import open_search
 from netwright.automl.score_warnings import leakage_warnings, seen_test_fraction
 from netwright.automl.search_budget import SearchBudget
 from netwright.automl.spaces import IMAGE_SPACES, space_name
+from netwright.catalog import DEFAULT_STRATEGY
 from netwright.cli.progress import FitProgress
 from netwright.cli.terminal import (
     ERR,
@@ -28,6 +29,7 @@ from netwright.data.make_task import task as make_task
 from netwright.data.targets import RequestedTaskKind
 from netwright.data.task import Task, summary
 from netwright.errors import plural
+from netwright.interfaces.strategy import searches
 from netwright.study.journal import n_budgeted_trials
 from netwright.study.progress.callbacks import open_callbacks
 from netwright.study.progress.events import StageStarted
@@ -140,8 +142,7 @@ def _print_opening(task: Task, opened: OpenedSearch, budget: SearchBudget) -> No
         # on stderr, since stdout may go to a file
         print_wrapped(note, ERR, indent="  ", hanging_indent="    ")
     if nothing_to_do:
-        fix = f"Use {_larger_budget(budget)} to continue, or --fresh to start over."
-        print_line(f"Finished: {_spent(study, budget)}. {fix}")
+        print_wrapped(f"Finished: {_spent(study, budget)}. {_how_to_continue(study, budget)}")
         if has_unexported(study):
             print_line("Exporting the models for which there was no time before.")
         return
@@ -161,7 +162,9 @@ def _print_opening(task: Task, opened: OpenedSearch, budget: SearchBudget) -> No
 
 
 def _spent(study: Study[Any], budget: SearchBudget) -> str:
-    """Describe the budget that has been used up."""
+    """Describe the budget that has been used up, or what is complete."""
+    if study.is_exhausted:
+        return "all default configurations have been trained"
     n_trials = n_budgeted_trials(study.trials)
     if budget.trials is not None and n_trials >= budget.trials:
         return f"{plural(n_trials, 'trial')} done"
@@ -170,11 +173,14 @@ def _spent(study: Study[Any], budget: SearchBudget) -> str:
     return "the --until limit is reached"
 
 
-def _larger_budget(budget: SearchBudget) -> str:
-    """Return an option with which the search would continue."""
+def _how_to_continue(study: Study[Any], budget: SearchBudget) -> str:
+    """Return a sentence with an option with which the search would continue."""
+    if study.is_exhausted:
+        return f"Use --strategy {DEFAULT_STRATEGY} to search, or --fresh to start over."
+    option = f"--time {2 * budget.seconds:g}" if budget.seconds else "a stricter --until"
     if budget.trials is not None:
-        return f"--trials {2 * budget.trials}"
-    return f"--time {2 * budget.seconds:g}" if budget.seconds else "a stricter --until"
+        option = f"--trials {2 * budget.trials}"
+    return f"Use {option} to continue, or --fresh to start over."
 
 
 def _print_leaderboard(outcome: FitResult) -> None:
@@ -202,6 +208,8 @@ def _print_outcome(outcome: FitResult, method: Method) -> None:
     for sentence in (*outcome.left_out, *outcome.warnings):
         print_wrapped(sentence, ERR)
     print_line()
+    if not searches(method.algorithm):
+        print_line("search  off: only the default configurations were trained")
     parity = outcome.parity
     print_line(f"model   {outcome.model.path}   (trial {outcome.best.id})")
     rows = plural(parity.rows, "row")

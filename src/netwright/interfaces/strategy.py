@@ -113,6 +113,14 @@ class Algorithm(Protocol):
     netwright's are frozen dataclasses of settings, ``RegularizedEvolution(population=50)``, whose
     repr identifies the search of a run folder. A class that takes a problem and has `ask` and `tell`
     is an algorithm, too.
+
+    An algorithm that proposes at most candidates that it was given declares ``searches = False``. Its
+    strategies answer `ask` at once, so that a finished run can be recognised.
     """
 
     def __call__(self, problem: Problem, /) -> Strategy: ...
+
+
+def searches(algorithm: object) -> bool:
+    """Return whether an algorithm proposes candidates of its own: all do, unless they declare not to."""
+    return getattr(algorithm, "searches", True) is not False

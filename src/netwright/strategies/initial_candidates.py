@@ -16,6 +16,7 @@ from netwright.interfaces.strategy import (
     Strategy,
     potential_parents,
     preparation,
+    searches,
 )
 from netwright.space.candidate import Candidate
 from netwright.strategies.proposal_tracker import ProposalTracker, known_violation
@@ -62,6 +63,11 @@ class InitialCandidates:
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         algorithm = name_of(self.algorithm)
         return f"InitialCandidates({algorithm}, {len(self.candidates)} candidates {digest})"
+
+    @property
+    def searches(self) -> bool:
+        """Whether the algorithm that continues proposes candidates of its own."""
+        return searches(self.algorithm)
 
     def __call__(self, problem: Problem) -> Strategy:
         """Return a strategy for `problem`.

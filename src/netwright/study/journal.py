@@ -79,7 +79,7 @@ class Journal:
         self._best: list[Trial] = []
         events = store.events()
         for trial in events[strategy.n_events :]:
-            _replay(strategy, trial, store.folder)
+            replay(strategy, trial, store.folder)
         self.trials = {trial.id: trial for trial in events}
         self._last_id = max(self.trials, default=0)
         self._refits = [trial for trial in events if trial.ensemble and trial.ensemble.refit]
@@ -188,8 +188,12 @@ class Journal:
         return trial
 
 
-def _replay(strategy: ReplayableStrategy, trial: Trial, folder: Path) -> None:
-    """Replay an event of the log; a strategy that raises means that the log was changed."""
+def replay(strategy: ReplayableStrategy, trial: Trial, folder: Path) -> None:
+    """Tell the strategy an event of the log.
+
+    Raises:
+        RunError: the strategy raised, so the log was changed.
+    """
     try:
         strategy.tell(trial)
     except Exception as error:

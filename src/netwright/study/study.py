@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+import numpy as np
+
 from netwright.data.task import Task
 from netwright.errors import (
     InputError,
@@ -32,13 +34,14 @@ from netwright.interfaces.strategy import (
     Problem,
     Strategy,
     preparation,
+    searches,
 )
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.bayesian.search import Bayesian
 from netwright.study.budget import Budget
 from netwright.study.checks import check_study_arguments
-from netwright.study.journal import Journal, ReplayableStrategy, n_budgeted_trials
+from netwright.study.journal import Journal, ReplayableStrategy, n_budgeted_trials, replay
 from netwright.study.loop import SearchLoop, SearchSettings, shortest_trial_seconds
 from netwright.study.progress.callbacks import Verbose, open_callbacks
 from netwright.study.progress.events import Callback
@@ -211,7 +214,7 @@ class Study(Generic[D]):
         seconds: float | None = None,
         until: str | Limit | Sequence[str | Limit] = (),
     ) -> bool:
-        """Return whether earlier runs have used up this budget, so that `run` would do nothing.
+        """Return whether `run` would do nothing: the budget is used up, or nothing is left to do.
 
         Args:
             trials: see `run`.
@@ -219,6 +222,22 @@ class Study(Generic[D]):
             until: see `run`.
         """
         return self._is_used(self._budget(trials, seconds, until))
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether all is evaluated that there is, so that no budget would be large enough.
+
+        Known only without a search (`NoSearch`), as the proposals of others may take long.
+        """
+        if self._algorithm is None or searches(self._algorithm):
+            return False
+        all_ended = all(trial.status is not Status.RUNNING for trial in self._trials)
+        n_baselines = sum(trial.proposal.origin == BASELINE for trial in self._trials)
+        return (
+            all_ended
+            and n_baselines >= len(self.baselines)
+            and not self._replayable.ask(1, np.random.default_rng(self.seed))
+        )
 
     def run(
         self,
@@ -369,7 +388,8 @@ class Study(Generic[D]):
         all_ended = all(trial.status is not Status.RUNNING for trial in self._trials)
         no_trials_left = all_ended and budget.trials_left(n_budgeted_trials(self._trials)) == 0
         too_late = budget.is_too_late(self.seconds, shortest_trial_seconds(self._trials))
-        return no_trials_left or too_late or budget.is_target_reached(self._trials)
+        is_used = no_trials_left or too_late or budget.is_target_reached(self._trials)
+        return is_used or self.is_exhausted
 
     def _check_metrics(self, goals: Sequence[Objective | Limit]) -> None:
         measured = self.evaluator.metrics
@@ -447,7 +467,10 @@ class Study(Generic[D]):
         with Store.open_read_only(self.folder) as store:
             self._manifest.check_same_study(store.manifest, self.folder)
             self._trials, self.seconds = store.trials(), store.seconds
+            events = store.events() if self._algorithm and not searches(self._algorithm) else []
         self._check_log(self._trials)
+        for event in events:  # `is_exhausted` asks before `run` replays the log
+            replay(self._replayable, event, self.folder)
         self._front = pareto_front(self._trials, self.objectives, self.limits)
 
 

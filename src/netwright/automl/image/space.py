@@ -5,6 +5,8 @@ The default configuration of `default_configs` is one of its members.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from netwright.automl.task_metadata import TaskMetadata, epochs
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.layers.activations import ActivationName, NormName
@@ -122,7 +124,7 @@ def image_network(metadata: TaskMetadata) -> Network:
     }
     if c > 1:
         tower = (*_stem(min(h, w)), *_plain_stages(min(h, w)), GlobalPool("max"))
-        combine = OneOf("sum", "product", "concat")
+        combine: Literal["sum", "product", "concat"] = OneOf("sum", "product", "concat")
         views["channels"] = (ChannelTower(tower, combine), Linear(), _scaled_scores())
     if has_codes(metadata):
         means: Network = OneOf({"none": Skip(), "means": RowAndColumnMeans()})

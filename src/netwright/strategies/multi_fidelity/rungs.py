@@ -16,7 +16,14 @@ from typing import Protocol, runtime_checkable
 
 from netwright.errors import InputError, Phrase, check_whole, expected
 from netwright.interfaces.checks import as_algorithm, checked_proposals, name_of
-from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, potential_parents
+from netwright.interfaces.strategy import (
+    RNG,
+    Algorithm,
+    Problem,
+    Strategy,
+    potential_parents,
+    searches,
+)
 from netwright.space.candidate import Candidate, Value
 from netwright.strategies.proposal_tracker import first_within_limits
 from netwright.strategies.random import RandomSearch, propose_unseen
@@ -54,7 +61,7 @@ class MultiFidelity(ABC):
         min_fidelity: Lowest fidelity, in (0, 1).
         random_fraction: Share of new candidates drawn at random, in [0, 1]; the default is that of
             BOHB. Candidates for which the strategy would have to wait are random, too, so that a
-            misled model cannot hold up the search.
+            misled model cannot hold up the search. None are if `algorithm` does not search.
         min_trials_for_model: New candidates come from the strategy of the highest fidelity with
             this many finished trials, as in BOHB; as many as the algorithm needs to start.
 
@@ -87,6 +94,11 @@ class MultiFidelity(ABC):
         settings["algorithm"] = name_of(self.algorithm)
         text = ", ".join(f"{name}={value}" for name, value in settings.items())
         return f"{type(self).__name__}({text})"
+
+    @property
+    def searches(self) -> bool:
+        """Whether `algorithm` proposes candidates of its own; only then are some drawn at random."""
+        return searches(self.algorithm)
 
     def promoted_share(self, fidelity_ratio: float) -> float:
         """Return the share of a rung that is promoted.
@@ -353,13 +365,14 @@ class CandidateSource:
 
     def propose_new(self, k: int, note: Mapping[str, Value]) -> Proposal | None:
         """Return an unseen candidate at the fidelity of rung `k`; None if there is none left."""
-        ladder, rng = self._ladder, self._rng
+        ladder, rng, may_draw = self._ladder, self._rng, self._ladder.settings.searches
         proposal = None
-        if rng.random() >= ladder.settings.random_fraction:
+        if not may_draw or rng.random() >= ladder.settings.random_fraction:
             proposal = self._from_strategy(ladder.model_rung(k))
-        proposal = proposal or first_within_limits(
-            ladder.problem, lambda: propose_unseen(ladder.space, self._seen, rng), self._seen
-        )
+        if proposal is None and may_draw:
+            proposal = first_within_limits(
+                ladder.problem, lambda: propose_unseen(ladder.space, self._seen, rng), self._seen
+            )
         self.exhausted = proposal is None
         return None if proposal is None else self._at_rung(k, proposal, note)
 
