@@ -66,10 +66,8 @@ def image_configs(metadata: TaskMetadata, width: int = SEARCH_WIDTH) -> list[dic
         {"view": "columns", "model.augment": "none"},
     ]
     if metadata.image[2] > 1:
-        towers = [
-            {"view": "channels", "view.channels.0.combine": how} for how in ("sum", "product")
-        ]
-        changes += [tower | _TOWER_RECIPE for tower in towers]
+        tower = _TOWER_RECIPE | {"view": "channels"}
+        changes += [tower | {"view.channels.0.combine": how} for how in ("sum", "product")]
     if has_codes(metadata):
         changes.append({"view": "codes", "model.augment": "none"})
     return [fast_config(width) | change for change in changes]

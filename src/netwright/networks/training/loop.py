@@ -177,8 +177,10 @@ def _check_trainable(recipe: Training, module: nn.Module, train_set: LabelledDat
         )
 
 
-_TIMED_ROWS = 256
+_TIMED_ROWS = 128
 """Validation rows that are predicted to estimate the time for all."""
+_MAX_PREDICTION_SHARE = 0.3
+"""Share of the time that is kept back for that at most: a training without steps is worth nothing."""
 
 
 def _validation_seconds(module: nn.Module, validation_inputs: Tensor, deadline: float) -> float:
@@ -187,9 +189,14 @@ def _validation_seconds(module: nn.Module, validation_inputs: Tensor, deadline: 
         return 0.0
     sample = validation_inputs[:_TIMED_ROWS]
     predict(module, sample)  # the first call allocates
-    start_time = time.monotonic()
-    predict(module, sample)
-    return (time.monotonic() - start_time) * len(validation_inputs) / len(sample)
+    timings = []
+    for _ in range(2):
+        start_time = time.monotonic()
+        predict(module, sample)
+        timings.append(time.monotonic() - start_time)
+    seconds_left = max(0.0, deadline - time.monotonic())
+    seconds = min(timings) * len(validation_inputs) / len(sample)
+    return min(seconds, _MAX_PREDICTION_SHARE * seconds_left)
 
 
 @torch.no_grad()
