@@ -46,6 +46,7 @@ from netwright.trials.trial import FINAL, MADE, Job, Metrics, Proposal, Status, 
 _MIN_Z_TO_KEEP = -2.0
 """The final model is discarded if it is worse than the search's by two standard errors."""
 _POLL_SECONDS = 0.25
+_WARM_UP = "netwright.evaluators.training.train_and_validate:warm_up"
 _MORE_TIME_RATIO = 0.5
 """A finished run is trained again if this share of its last final training's time is left."""
 
@@ -82,8 +83,21 @@ def is_due(search: FinishedSearch, seconds_left: float) -> bool:
     return math.isfinite(seconds_left) and seconds_left > _MORE_TIME_RATIO * finals[-1].seconds
 
 
+def executor_of_final(opened: OpenedSearch) -> Executor:
+    """Return the executor of the final training: one supervised worker with all cores."""
+    executor = opened.study.executor
+    return executor.merged() if isinstance(executor, Supervised) else executor
+
+
+def start_early(executor: Executor, opened: OpenedSearch) -> None:
+    """Start the worker of the final training while the search runs, if there will be one."""
+    if isinstance(executor, Supervised) and isinstance(opened.task.features, Images):
+        executor.start(_WARM_UP)
+
+
 def train_final(
     opened: OpenedSearch,
+    executor: Executor,
     deadline: float,
     n_threads: int,
     notify: Callback,
@@ -93,6 +107,7 @@ def train_final(
 
     Args:
         opened: a search whose study has run.
+        executor: see `executor_of_final`; the caller closes it.
         deadline: `time.monotonic()` by which its model is delivered; infinite to train the recipe's
             epochs.
         n_threads: cores that it may use.
@@ -112,9 +127,6 @@ def train_final(
         return ""
     folder = Folder(search.folder) / FINAL_TRAINING
     folder.make()
-    executor = opened.study.executor
-    if isinstance(executor, Supervised):
-        executor = executor.merged()
     evaluator = default_evaluator(
         search.space,
         final_task(search.task),
@@ -137,8 +149,6 @@ def train_final(
         opened.study.add_trial(proposal, run)
     except InfeasibleCandidate as error:
         return f"The final training is left out: {error}"
-    finally:
-        executor.close()
     folder.clear(keep=(SECONDS,))
     return ""
 

@@ -16,7 +16,13 @@ from netwright.automl.export.delivery import (
     export_best,
     import_export_libraries,
 )
-from netwright.automl.final_training import Reserve, is_due, train_final
+from netwright.automl.final_training import (
+    Reserve,
+    executor_of_final,
+    is_due,
+    start_early,
+    train_final,
+)
 from netwright.automl.final_training import used_seconds as final_seconds
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.goal import Goal
@@ -91,26 +97,28 @@ def run_and_deliver(
     used_before = study.seconds + final_seconds(study.folder)
     n_ended_before = _n_ended(study)
     importing = Thread(target=import_export_libraries, daemon=True)
+    final_executor = executor_of_final(opened)
 
-    def import_then_notify(event: Event) -> None:
+    def prepare_then_notify(event: Event) -> None:
         # while trials run: at the end time is short, and at the start imports would delay the workers
         starts_trial = isinstance(event, TrialStarted)
         if starts_trial and importing.ident is None and budget.seconds is not None:
             importing.start()
+            start_early(final_executor, opened)
         notify(event)
 
     study.run(
         trials=budget.trials,
         until=budget.until,
         verbose=False,
-        callbacks=CallbackList([import_then_notify]),  # `notify` includes the logger already
+        callbacks=CallbackList([prepare_then_notify]),  # `notify` includes the logger already
         started_at=budget.start_time,
     )
     if importing.ident is not None:
         importing.join()
+    left_out = _train_final(opened, budget, used_before, final_executor, notify)
     timed_out = budget.seconds is not None and not already_finished and not study.interrupted
     no_new_trial = timed_out and n_ended_before == _n_ended(study) > 0
-    left_out = _train_final(opened, budget, used_before, notify)
     outcome = deliver(
         opened,
         already_finished=already_finished,
@@ -140,7 +148,11 @@ def is_finished(opened: OpenedSearch, budget: SearchBudget) -> bool:
 
 
 def _train_final(
-    opened: OpenedSearch, budget: SearchBudget, used_before: float, notify: Callback
+    opened: OpenedSearch,
+    budget: SearchBudget,
+    used_before: float,
+    executor: Executor,
+    notify: Callback,
 ) -> tuple[str, ...]:
     """Export the best model so far, then train the final one if there is time.
 
@@ -148,6 +160,7 @@ def _train_final(
         opened: a search whose study has run.
         budget: of all runs.
         used_before: seconds that earlier runs have used.
+        executor: runs the final training; closed at the end.
         notify: called with events.
 
     Returns:
@@ -156,8 +169,6 @@ def _train_final(
     study = opened.study
     deadline = budget.deadline - used_before
     search = opened.finished()
-    if _target_is_reached(study, budget) or not is_due(search, deadline - time.monotonic()):
-        return ()
 
     def export_first() -> Reserve:
         start_time = time.monotonic()
@@ -166,10 +177,14 @@ def _train_final(
         return Reserve(FINAL_EXPORT_SECONDS + seconds, test_seconds)
 
     try:
-        reason = train_final(opened, deadline, budget.n_workers, notify, export_first)
+        if _target_is_reached(study, budget) or not is_due(search, deadline - time.monotonic()):
+            return ()
+        reason = train_final(opened, executor, deadline, budget.n_workers, notify, export_first)
     except KeyboardInterrupt:
         study.interrupted = True
         return ()
+    finally:
+        executor.close()
     return (reason,) if reason else ()
 
 

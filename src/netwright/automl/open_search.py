@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,14 +24,14 @@ from netwright.automl.spaces import check_space_fits_task, space_for, space_name
 from netwright.automl.tabular.families import NETWORK_FAMILIES, check_families
 from netwright.automl.tabular.portfolio_then_halving import portfolio_then_halving
 from netwright.automl.task_metadata import TaskMetadata
-from netwright.automl.time_allocation import n_folds, time_budget
+from netwright.automl.time_allocation import SearchKind, n_folds, time_budget
 from netwright.catalog import DEFAULT_STRATEGY
 from netwright.data.task import Task, summary
 from netwright.errors import InputError, expected
 from netwright.evaluators.default_evaluators import default_cross_validation, default_evaluator
 from netwright.files.run_layout import MODEL
 from netwright.interfaces.checks import is_strategy
-from netwright.interfaces.strategy import Algorithm
+from netwright.interfaces.strategy import Algorithm, Strategy
 from netwright.report.tables import describe_trial
 from netwright.space.space import Space
 from netwright.strategies.no_search import NoSearch
@@ -92,23 +93,21 @@ def open_search(
         metadata = replace(metadata, folds=folds)
     if space is None:
         space = space_for(metadata)
-    time = time_budget(budget.seconds, budget.n_workers, metadata)
-    width = DEFAULT_WIDTH if budget.seconds is None else SEARCH_WIDTH
+    time = time_budget(budget.seconds, budget.n_workers, metadata, _kind_of_search(algorithm))
+    is_counted = budget.seconds is None
+    width = DEFAULT_WIDTH if is_counted else SEARCH_WIDTH
     baselines = portfolio(space, metadata, image_width=width)
     strategy = algorithm
-    if metadata.image and not metadata.space and budget.seconds is not None:
-        is_default = method.strategy == DEFAULT_STRATEGY
-        if is_default:
-            strategy = PortfolioRungs(
-                cast("Algorithm", algorithm),
-                tuple(baselines),
-                image_epochs(metadata),
-                time.search,
-                budget.n_workers,
-            )
-        baselines = baselines[:1]
-    if isinstance(algorithm, OneShot | NoSearch):
-        baselines = baselines[:1] if metadata.image or isinstance(algorithm, OneShot) else baselines
+    if metadata.image and not metadata.space and method.strategy == DEFAULT_STRATEGY:
+        strategy = PortfolioRungs(
+            cast("Algorithm", algorithm),
+            tuple(baselines),
+            image_epochs(metadata),
+            math.inf if is_counted else time.search,
+            budget.n_workers,
+        )
+    if metadata.image or isinstance(algorithm, OneShot):
+        baselines = baselines[:1]  # a model for safety; the rest of the budget is for the strategy
     cross_validation = None
     if metadata.folds:
         cross_validation = default_cross_validation(space, task, objectives, metadata.folds, time)
@@ -134,6 +133,13 @@ def open_search(
     )
     check_folds(study.trials, folder)
     return OpenedSearch(study, task, cross_validation)
+
+
+def _kind_of_search(algorithm: Strategy | Algorithm) -> SearchKind:
+    """Return what the strategy needs time for."""
+    if isinstance(algorithm, OneShot):
+        return "supernet"
+    return "none" if isinstance(algorithm, NoSearch) else "candidates"
 
 
 def _notes(task: Task, metadata: TaskMetadata) -> dict[str, str]:

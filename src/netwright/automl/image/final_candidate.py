@@ -17,7 +17,7 @@ from netwright.files.run_layout import CURVE, VALIDATION
 from netwright.space.candidate import Candidate
 from netwright.trials.held_out import read_predictions
 from netwright.trials.losses import row_losses
-from netwright.trials.trial import BASELINE, Status, Trial
+from netwright.trials.trial import BASELINE, MADE, Status, Trial
 
 _MIN_Z = 3.0
 """Standard errors by which another candidate must beat the default on the same rows. With one, a
@@ -44,14 +44,21 @@ def choose_trial(search: FinishedSearch) -> Trial | None:
     default = next((t for t in search.trials if _is_default(t)), None)
     if default is None or default.status is not Status.DONE:
         return best
-    challengers = [
-        trial
-        for trial in search.trials
-        if trial.status is Status.DONE and trial.ensemble is None and trial.id != default.id
-    ]
-    beaten_by = [trial for trial in challengers if _beats(search, trial, default)]
     loss = search.objectives[0].loss
+    beaten_by = [trial for trial in _challengers(search, default) if _beats(search, trial, default)]
     return min(beaten_by, key=lambda trial: loss(trial.metrics), default=default)
+
+
+def _challengers(search: FinishedSearch, default: Trial) -> list[Trial]:
+    """Return the trial of highest fidelity of each candidate other than the default."""
+    trials: dict[Candidate, Trial] = {}
+    for trial in search.trials:
+        if trial.status is not Status.DONE or trial.proposal.origin in MADE:
+            continue
+        other = trials.get(trial.candidate)
+        if other is None or other.proposal.fidelity < trial.proposal.fidelity:
+            trials[trial.candidate] = trial
+    return [trial for candidate, trial in trials.items() if candidate != default.candidate]
 
 
 def searches_quality_alone(search: FinishedSearch) -> bool:
@@ -69,6 +76,18 @@ def _is_default(trial: Trial) -> bool:
 
 
 def _beats(search: FinishedSearch, challenger: Trial, default: Trial) -> bool:
+    """Return whether a challenger beats the default's trial of the same fidelity beyond doubt."""
+    same_fidelity = [
+        trial
+        for trial in search.trials
+        if trial.candidate == default.candidate
+        and trial.status is Status.DONE
+        and trial.proposal.origin not in MADE
+        and trial.proposal.fidelity == challenger.proposal.fidelity
+    ]
+    if not same_fidelity:
+        return False
+    default = same_fidelity[-1]
     epochs = [trial.metrics.get("epochs", 0.0) for trial in (challenger, default)]
     if min(epochs) < _MIN_EPOCHS_TO_DECIDE:
         return False

@@ -6,7 +6,6 @@ default is trained on each rung, and the search is over as soon as no other cand
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,7 +46,8 @@ class PortfolioRungs:
         algorithm: Proposes candidates after the rungs.
         candidates: The default first; a study has it as its first baseline as well.
         epochs: Of a training at full fidelity.
-        seconds: Wall time of the search.
+        seconds: Wall time of the search; infinite if trials are counted: then every candidate of the
+            portfolio is trained in full.
         n_workers: Trials side by side.
         searches_on: Whether `algorithm` proposes after the rungs; otherwise the search is over.
     """
@@ -60,10 +60,8 @@ class PortfolioRungs:
     searches_on: bool = False
 
     def __repr__(self) -> str:
-        """Return a name that does not depend on the time: a run resumes with more of it."""
-        text = "\n".join(candidate.json() for candidate in self.candidates)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-        return f"PortfolioRungs({name_of(self.algorithm)}, {digest})"
+        """Return a name that does not depend on the budget: a run resumes with another one."""
+        return f"PortfolioRungs({name_of(self.algorithm)})"
 
     def __call__(self, problem: Problem) -> Strategy:
         """Return a strategy for `problem`."""
@@ -95,6 +93,8 @@ class PortfolioRungsStrategy:
         self._strategy.tell(trial)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
+        if math.isinf(self._settings.seconds):
+            return self._missing(self._others, 1.0)[:n] or list(self._strategy.ask(n, rng))
         epoch_seconds = self._epoch_seconds()
         if epoch_seconds is None:  # the first baseline still runs, or has failed
             return []
