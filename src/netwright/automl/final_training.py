@@ -1,7 +1,8 @@
 """The final training of an image search: the chosen candidate, afresh, for the rest of the time.
 
-It runs in a supervised worker with all cores, on nearly all rows. Every minute its state is saved,
-so that a run that was killed goes on from there. The strategy does not hear of it.
+It runs in supervised workers with all cores, on nearly all rows. In a long run several networks are
+trained side by side, of which the delivered model is the mean. Every minute their state is saved, so
+that a run that was killed goes on from there. The strategy does not hear of it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netwright.automl.final_split import final_task, held_out_by_final
-from netwright.automl.finished_search import FinishedSearch, OpenedSearch
+from netwright.automl.finished_search import ROUND, FinishedSearch, OpenedSearch
 from netwright.automl.image.final_candidate import (
     choose_trial,
     final_candidate,
@@ -27,14 +28,18 @@ from netwright.automl.image.final_candidate import (
 )
 from netwright.automl.time_allocation import MIN_FINAL_SECONDS
 from netwright.data.task import Images
-from netwright.errors import BrokenFile, InfeasibleCandidate
+from netwright.errors import BrokenFile
 from netwright.evaluators.default_evaluators import default_evaluator
-from netwright.evaluators.training.train_and_validate import FullTime
 from netwright.files.folder import Folder
 from netwright.files.json_files import read_json
-from netwright.files.run_layout import CANDIDATE, FINAL_TRAINING, SECONDS, VALIDATION
+from netwright.files.run_layout import (
+    CANDIDATE,
+    FINAL_TRAINING,
+    SECONDS,
+    TRAINING_CHECKPOINT,
+    VALIDATION,
+)
 from netwright.report.tables import describe_trial
-from netwright.space.candidate import Candidate
 from netwright.study.journal import trial_seed
 from netwright.study.progress.events import Callback, RunningTrial, StageStarted, Tick
 from netwright.study.workers.executors import Executor, Supervised
@@ -83,14 +88,14 @@ def is_due(search: FinishedSearch, seconds_left: float) -> bool:
     return math.isfinite(seconds_left) and seconds_left > _MORE_TIME_RATIO * finals[-1].seconds
 
 
-def executor_of_final(opened: OpenedSearch) -> Executor:
-    """Return the executor of the final training: one supervised worker with all cores."""
+def executor_of_final(opened: OpenedSearch, n_members: int) -> Executor:
+    """Return the executor of the final training: workers that share all cores and memory."""
     executor = opened.study.executor
-    return executor.merged() if isinstance(executor, Supervised) else executor
+    return executor.divided(n_members) if isinstance(executor, Supervised) else executor
 
 
 def start_early(executor: Executor, opened: OpenedSearch) -> None:
-    """Start the worker of the final training while the search runs, if there will be one."""
+    """Start the workers of the final training while the search runs, if there will be one."""
     if isinstance(executor, Supervised) and isinstance(opened.task.features, Images):
         executor.start(_WARM_UP)
 
@@ -105,14 +110,16 @@ def train_final(
 ) -> str:
     """Train the chosen candidate until the deadline, and record it as a trial of the study.
 
+    Each slot of the executor trains a network of its own.
+
     Args:
         opened: a search whose study has run.
         executor: see `executor_of_final`; the caller closes it.
-        deadline: `time.monotonic()` by which its model is delivered; infinite to train the recipe's
+        deadline: `time.monotonic()` by which the model is delivered; infinite to train the recipe's
             epochs.
-        n_threads: cores that it may use.
+        n_threads: cores that all may use.
         notify: called with an event at the start, and several times a second.
-        export_first: exports the best model of the search while the worker starts, and returns what
+        export_first: exports the best model of the search while the workers start, and returns what
             time to reserve for the final model.
 
     Returns:
@@ -121,120 +128,147 @@ def train_final(
     Raises:
         KeyboardInterrupt: The user has stopped it; the same run folder goes on from its checkpoint.
     """
-    search = opened.finished()
+    search, n_members = opened.finished(), executor.capacity
     chosen = choose_trial(search)
     if chosen is None:
         return ""
-    folder = Folder(search.folder) / FINAL_TRAINING
-    folder.make()
     evaluator = default_evaluator(
         search.space,
         final_task(search.task),
         search.objectives,
         search.limits,
         phase_shares=search.time_budget.phase_shares,
-        full_time=FullTime(folder.path.absolute()),
+        until_deadline=True,
     )
-    try:
-        executor.open(evaluator, 1)
-        reserve = export_first()
-        deadline -= reserve.export_seconds
-        if deadline - time.monotonic() < MIN_FINAL_SECONDS:
-            return ""
-        candidate = final_candidate(search, chosen, deadline - time.monotonic(), n_threads)
-        deadline -= reserve.test_seconds * slowdown(candidate, chosen)
-        _remove_other_checkpoints(folder, candidate)
-        proposal = Proposal(candidate, origin=FINAL, parents=(chosen.id,))
-        run = _FinalRun(search, chosen, proposal, folder, executor, deadline, notify)
-        opened.study.add_trial(proposal, run)
-    except InfeasibleCandidate as error:
-        return f"The final training is left out: {error}"
-    folder.clear(keep=(SECONDS,))
-    return ""
-
-
-def _remove_other_checkpoints(folder: Folder, candidate: Candidate) -> None:
-    """Remove checkpoints of another candidate from the folder."""
-    text = candidate.json()
-    is_same = folder.has_file(CANDIDATE) and folder.read(CANDIDATE).decode() == text
-    if not is_same:
-        folder.clear(keep=(SECONDS,))
-        folder.write(CANDIDATE, text)
+    executor.open(evaluator, n_members)
+    reserve = export_first()
+    deadline -= reserve.export_seconds * n_members
+    seconds = deadline - time.monotonic()
+    if seconds < MIN_FINAL_SECONDS:
+        return ""
+    candidate = final_candidate(search, chosen, seconds, max(1, n_threads // n_members))
+    deadline -= reserve.test_seconds * slowdown(candidate, chosen) * n_members
+    n_rounds = len({trial.proposal.note.get(ROUND) for trial in search.finals})
+    proposal = Proposal(candidate, origin=FINAL, parents=(chosen.id,), note={ROUND: n_rounds})
+    training = _FinalTraining(search, proposal, executor, deadline, notify)
+    results = training.run(n_members)
+    errors: list[str] = []
+    for member, result in enumerate(results):
+        folder = training.folder / str(member)
+        reason = (
+            result.error
+            if result.status is not Status.DONE
+            else _reason_to_discard(search, chosen, folder)
+        )
+        if reason:
+            errors.append(reason)
+        else:
+            opened.study.add_trial(proposal, _TakeOver(folder, result.metrics))
+    training.folder.clear(keep=(SECONDS,))
+    return f"A final training is left out: {errors[0]}" if errors else ""
 
 
 @dataclass(frozen=True)
-class _FinalRun:
-    """Calling it with a trial's folder runs the final training, and returns the metrics.
+class _FinalTraining:
+    """Trains members of the final model side by side.
 
     Args:
         search: the search.
-        chosen: the trial whose candidate is trained.
         proposal: the candidate to train.
-        folder: of the checkpoints.
-        executor: runs it; opened already.
-        deadline: `time.monotonic()` by which it has ended.
+        executor: opened already; each of its slots trains a member.
+        deadline: `time.monotonic()` by which all have ended.
         notify: called with events.
     """
 
     search: FinishedSearch
-    chosen: Trial
     proposal: Proposal
-    folder: Folder
     executor: Executor
     deadline: float
     notify: Callback
 
-    def __call__(self, trial_folder: Path) -> Metrics:
-        search, trial_id = self.search, int(trial_folder.name)
-        trial = Trial(trial_id, self.proposal, trial_seed(search.seed, trial_id))
-        job = Job(self.proposal, trial.seed, trial_folder.absolute(), self.deadline)
-        result = self._run(trial, job)
-        if result.status is not Status.DONE:
-            raise InfeasibleCandidate(result.error or "it was stopped.")
-        z = self._z_against_chosen(Folder(trial_folder))
-        if z < _MIN_Z_TO_KEEP:
-            raise InfeasibleCandidate(
-                f"on the same rows it is worse than trial {self.chosen.id} (z {z:.1f})."
-            )
-        return result.metrics
+    @property
+    def folder(self) -> Folder:
+        """The folder of the members' files and checkpoints, one subfolder each."""
+        return Folder(self.search.folder) / FINAL_TRAINING
 
-    def _run(self, trial: Trial, job: Job) -> JobResult:
-        search = self.search
-        label = describe_trial(trial, search.space.fill)
-        self.notify(StageStarted("training", f"the final model: {label}"))
-        started_at, seconds_before = time.monotonic(), used_seconds(search.folder)
-        time_limit = self.deadline - started_at
+    def run(self, n_members: int) -> list[JobResult]:
+        """Train the members, from their checkpoints if there are some, and return the results."""
+        self._remove_other_checkpoints()
+        trials = [self._trial(member) for member in range(n_members)]
+        label = describe_trial(trials[0], self.search.space.fill)
+        count = f" and {n_members - 1} more" if n_members > 1 else ""
+        self.notify(StageStarted("training", f"the final model{count}: {label}"))
+        started_at, seconds_before = time.monotonic(), used_seconds(self.search.folder)
+        waiting, results = list(trials), dict[int, JobResult]()
         try:
-            while not self.executor.free_slots:
-                self.executor.poll(_POLL_SECONDS)
-            self.executor.submit(trial.id, job, time_limit)
-            while not (results := self.executor.poll(_POLL_SECONDS)):
-                seconds = time.monotonic() - started_at
-                self._record_seconds(seconds_before + seconds)
-                running = (RunningTrial(trial, label, seconds),)
-                left = self.deadline - time.monotonic()
-                seconds_left = left if math.isfinite(left) else None
-                n_ended = len(search.trials)
-                self.notify(Tick(seconds, running, "", n_ended, seconds_left))
+            while len(results) < n_members:
+                while waiting and self.executor.free_slots:
+                    self._submit(waiting.pop(0))
+                for result in self.executor.poll(_POLL_SECONDS):
+                    results[result.trial_id] = result
+                now = time.monotonic()
+                self._record_seconds(seconds_before + now - started_at)
+                seconds_left = self.deadline - now if math.isfinite(self.deadline) else None
+                running = tuple(RunningTrial(trial, label, now - started_at) for trial in trials)
+                n_ended = len(self.search.trials)
+                self.notify(Tick(now - started_at, running, "", n_ended, seconds_left))
         finally:
             self._record_seconds(seconds_before + time.monotonic() - started_at)
-        return results[0]
+        return [results[trial.id] for trial in trials]
+
+    def _trial(self, member: int) -> Trial:
+        """Return a member as a trial; its id is the one that it will have if all are recorded."""
+        trial_id = max(trial.id for trial in self.search.trials) + 1 + member
+        return Trial(trial_id, self.proposal, trial_seed(self.search.seed, trial_id))
+
+    def _submit(self, trial: Trial) -> None:
+        member = trial.id - self._trial(0).id
+        folder = self.folder / str(member)
+        folder.make()
+        job = Job(self.proposal, trial.seed, folder.path.absolute(), self.deadline)
+        self.executor.submit(trial.id, job, self.deadline - time.monotonic())
+
+    def _remove_other_checkpoints(self) -> None:
+        """Remove checkpoints of another candidate."""
+        text = self.proposal.candidate.json()
+        self.folder.make()
+        has_one = self.folder.has_file(CANDIDATE)
+        if not has_one or self.folder.read(CANDIDATE).decode() != text:
+            self.folder.clear(keep=(SECONDS,))
+            self.folder.write(CANDIDATE, text)
 
     def _record_seconds(self, seconds: float) -> None:
         self.folder.write(SECONDS, json.dumps({"seconds": seconds}))
 
-    def _z_against_chosen(self, trial_folder: Folder) -> float:
-        """Return how many standard errors the final model gains over the search's, on its rows."""
-        task, mask = self.search.task, held_out_by_final(self.search.task)
-        losses = []
-        for folder, rows in (
-            (self.search.trial_folder(self.chosen.id), mask),
-            (trial_folder, mask[mask]),
-        ):
-            try:
-                expected_rows = np.ones(len(rows), np.bool_)
-                p = read_predictions(folder, VALIDATION, expected_rows, len(task.classes))
-            except BrokenFile:
-                return 0.0
-            losses.append(row_losses(task.kind, p[rows], task.target[task.validation[mask]]))
-        return z_score(losses[0] - losses[1])
+
+@dataclass(frozen=True)
+class _TakeOver:
+    """Calling it with a trial's folder copies a member's files there, and returns its metrics."""
+
+    source: Folder
+    metrics: Metrics
+
+    def __call__(self, trial_folder: Path) -> Metrics:
+        target = Folder(trial_folder)
+        for name in self.source.names():
+            if name != TRAINING_CHECKPOINT:
+                self.source.copy(name, target, name)
+        return self.metrics
+
+
+def _reason_to_discard(search: FinishedSearch, chosen: Trial, folder: Folder) -> str:
+    """Return why a final model is worse than the search's on its rows; empty if it is not."""
+    task, mask = search.task, held_out_by_final(search.task)
+    losses = []
+    for source, rows in ((search.trial_folder(chosen.id), mask), (folder, mask[mask])):
+        try:
+            all_rows = np.ones(len(rows), np.bool_)
+            predictions = read_predictions(source, VALIDATION, all_rows, len(task.classes))
+        except BrokenFile:
+            return ""
+        truth = task.target[task.validation[mask]]
+        losses.append(row_losses(task.kind, predictions[rows], truth))
+    z = z_score(losses[0] - losses[1])
+    if z >= _MIN_Z_TO_KEEP:
+        return ""
+    return f"on the same rows it is worse than trial {chosen.id} (z {z:.1f})."

@@ -25,6 +25,9 @@ from netwright.trials.pareto import pareto_front
 from netwright.trials.time_budget import TimeBudget
 from netwright.trials.trial import FINAL, Status, Trial
 
+ROUND = "round"
+"""Key of a final training's note: how many rounds of final trainings were before."""
+
 
 @dataclass(frozen=True)
 class FinishedSearch:
@@ -90,14 +93,19 @@ class FinishedSearch:
         return {trial.id: trial for trial in self.trials}
 
     @property
-    def final(self) -> Trial | None:
-        """The latest final training that has a model, if there is one."""
-        finals = [
+    def finals(self) -> list[Trial]:
+        """The final trainings of all rounds."""
+        return [
             trial
             for trial in self.trials
             if trial.proposal.origin == FINAL and trial.status is Status.DONE
         ]
-        return finals[-1] if finals else None
+
+    @property
+    def last_finals(self) -> list[Trial]:
+        """The final trainings of the last round, which were trained side by side."""
+        rounds = [trial.proposal.note.get(ROUND) for trial in self.finals]
+        return [t for t, round_ in zip(self.finals, rounds, strict=True) if round_ == rounds[-1]]
 
     @cached_property
     def front(self) -> list[Trial]:

@@ -29,7 +29,7 @@ from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
 from netwright.automl.search_budget import SearchBudget
-from netwright.automl.time_allocation import FINAL_EXPORT_RATIO, FINAL_EXPORT_SECONDS
+from netwright.automl.time_allocation import FINAL_EXPORT_RATIO, FINAL_EXPORT_SECONDS, n_finals
 from netwright.data.task import Task
 from netwright.errors import wording
 from netwright.study.progress.callbacks import CallbackList, Verbose, open_callbacks
@@ -97,7 +97,7 @@ def run_and_deliver(
     used_before = study.seconds + final_seconds(study.folder)
     n_ended_before = _n_ended(study)
     importing = Thread(target=import_export_libraries, daemon=True)
-    final_executor = executor_of_final(opened)
+    final_executor = executor_of_final(opened, n_finals(budget.seconds, budget.n_workers))
 
     def prepare_then_notify(event: Event) -> None:
         # while trials run: at the end time is short, and at the start imports would delay the workers

@@ -11,7 +11,7 @@ from netwright.errors import InputError
 from netwright.evaluators.costs import NetworkCosts, cost_predictors
 from netwright.evaluators.latency import Latency
 from netwright.evaluators.training.cross_validation import CrossValidate
-from netwright.evaluators.training.train_and_validate import FullTime, TrainAndValidate
+from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.evaluators.wrappers import cascade, combine
 from netwright.interfaces.evaluator import Evaluator
 from netwright.space.space import Space
@@ -30,7 +30,7 @@ def default_evaluator(
     *,
     folds: CrossValidate | None = None,
     phase_shares: PhaseShares = PhaseShares(),
-    full_time: FullTime | None = None,
+    until_deadline: bool = False,
 ) -> Evaluator:
     """Return an evaluator of costs, then training, then (if a goal needs it) latency.
 
@@ -44,7 +44,7 @@ def default_evaluator(
         limits: bounds on metrics.
         folds: trains candidates in place of `TrainAndValidate`.
         phase_shares: how a trial, or a supernet, divides its time.
-        full_time: see `TrainAndValidate`.
+        until_deadline: see `TrainAndValidate`.
 
     Raises:
         InputError: an objective or limit is not a metric of such a task.
@@ -57,7 +57,7 @@ def default_evaluator(
         task,
         _monitored_metric(objectives, task),
         phase_shares=phase_shares,
-        full_time=full_time,
+        until_deadline=until_deadline,
         n_kept=_N_KEPT_IMAGE_TRIALS if isinstance(task.features, Images) else 0,
     )
     latency = Latency(space, task)

@@ -19,7 +19,7 @@ from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.selection import violation
-from netwright.trials.trial import BASELINE, MADE, Proposal, Status, Trial
+from netwright.trials.trial import BASELINE, FINAL, MADE, Proposal, Status, Trial
 
 
 class ReplayableStrategy:
@@ -154,7 +154,8 @@ class Journal:
             members = ensembles.pop().proposal.parents
             needed.update(members)
             ensembles += [self.trials[member] for member in members if self.trials[member].ensemble]
-        needed |= {trial.id for trial in [*best, *running, *self._best]}
+        finals = [trial for trial in self.trials.values() if trial.proposal.origin == FINAL]
+        needed |= {trial.id for trial in [*best, *running, *self._best, *finals]}
         if self._n_best_folders:
             needed |= set(potential_parents(self._strategy.strategy))
         return needed | {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -20,7 +20,8 @@ from netwright.pipelines.weighted_ensemble import WeightedEnsemble, apply_temper
 from netwright.space.candidate import Candidate
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.held_out import read_predictions
-from netwright.trials.metrics import score
+from netwright.trials.losses import predicted
+from netwright.trials.metrics import network_costs, score
 from netwright.trials.scores import Predictions
 from netwright.trials.trial import FINAL, Status, Trial
 
@@ -114,6 +115,25 @@ def _ensemble_predictions(search: FinishedSearch, ensemble: EnsembleSpec) -> Pre
     if mean.ndim == 1:
         return mean
     return apply_temperature(mean.astype(np.float32), ensemble.temperature)
+
+
+def mean_of_finals(search: FinishedSearch, finals: Sequence[Trial]) -> ProposedEnsemble:
+    """Return the mean of several final trainings, scored on the rows that they hold out.
+
+    Its metrics are those of the best single one if a member's predictions have been deleted.
+    """
+    spec = EnsembleSpec.of({trial.id: 1 / len(finals) for trial in finals})
+    predictions = _ensemble_predictions(search, spec)
+    if predictions is None:
+        return ProposedEnsemble(spec, finals[0].metrics)
+    task, mask = search.task, predicted(predictions)
+    rows = task.validation[mask]
+    metrics = score(task.kind, task.target[rows], predictions[mask], weights=task.weights_of(rows))
+    summed = {
+        name: sum(trial.metrics[name] for trial in finals)
+        for name in network_costs(finals[0].metrics)
+    }
+    return ProposedEnsemble(spec, dict(finals[0].metrics) | dict(metrics) | summed)
 
 
 def n_prunable_members(search: FinishedSearch, trial: Trial) -> int:

@@ -209,7 +209,8 @@ class FrontExporter:
         self, ensemble: ProposedEnsemble, refitted: FittedPipeline | None
     ) -> tuple[Trial, Metrics]:
         """Export an ensemble, and record it as a trial of the study."""
-        fidelity = ensemble.metrics["folds"] / self.search.n_folds
+        n_folds = self.search.n_folds
+        fidelity = ensemble.metrics.get("folds", n_folds) / n_folds
         proposal = Proposal(Candidate({}), fidelity, ENSEMBLE, parents=ensemble.spec.trials)
         model = refitted or build_ensemble(self.search, ensemble.spec)
         return self._add_trial(proposal, model, ensemble.metrics, ensemble.spec)
@@ -358,7 +359,7 @@ def front_of(rows: Mapping[int, Row], search: FinishedSearch, chosen: int | None
     front = [feasible[best]]
 
     def scored_rows(row: Row) -> tuple[float | None, bool]:
-        is_final = search.by_id[row.trial].proposal.origin == FINAL
+        is_final = search.by_id[row.trial].proposal.origin in (FINAL, ENSEMBLE)
         return row.metrics.get("folds"), is_final
 
     for candidate in ordered:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from netwright.automl.ensembling.out_of_fold import pruned_network_spec
+from netwright.automl.ensembling.out_of_fold import mean_of_finals, pruned_network_spec
 from netwright.automl.ensembling.refits import add_refits, refit_spec
 from netwright.automl.ensembling.selection import ProposedEnsemble
 from netwright.automl.export.ensembles import EnsemblesToExport
@@ -151,8 +151,8 @@ def _step_to_the_best(
     if ensembles and refit_is_due and _may_refit(search, progress):
         return RefitStep("best", ensembles.ensembles[0].ranked, ensembles.export_seconds)
     items: list[ExportItem] = [*_front(search), *_trials_behind_front(search)]
-    if search.final:
-        items = [search.final, *items]
+    if search.last_finals:
+        items = [*_final_items(search), *items]
     if ensembles:
         items = [*_best_items(search, ensembles), *_faster_items(search, ensembles)]
         items = items if progress.resumed is None else [progress.resumed, *items]
@@ -183,9 +183,9 @@ def _phases_after_the_best(
     search: FinishedSearch, ensembles: EnsemblesToExport | None, chosen: int
 ) -> Iterator[tuple[ExportPhase, Iterable[ExportItem]]]:
     if ensembles is None:
-        is_final = search.final is not None and search.final.id == chosen
         # the front of quality alone is the final model
-        yield "rest", [] if is_final and len(search.objectives) == 1 else _front(search)
+        has_front = len(search.objectives) > 1 or not search.last_finals
+        yield "rest", _front(search) if has_front else search.last_finals[:1]
         return
     yield "faster", _faster_items(search, ensembles)
     exported, best = search.by_id[chosen].ensemble, ensembles.ensembles[0].spec
@@ -216,6 +216,15 @@ def key_of(export_item: ExportItem) -> ExportKey:
 
 def _front(search: FinishedSearch) -> list[Trial]:
     return search.front[:_MAX_FRONT]
+
+
+def _final_items(search: FinishedSearch) -> list[ExportItem]:
+    """Return the mean of the final trainings, if there are several, and the best single one."""
+    loss = search.objectives[0].loss
+    singles = sorted(search.last_finals, key=lambda trial: loss(trial.metrics))
+    if len(singles) == 1:
+        return [*singles]
+    return [mean_of_finals(search, singles), singles[0]]
 
 
 def _trials_behind_front(search: FinishedSearch) -> list[Trial]:

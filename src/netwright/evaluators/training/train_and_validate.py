@@ -38,22 +38,10 @@ if TYPE_CHECKING:
     from netwright.evaluators.one_shot.supernet_search import SupernetSearch
     from netwright.space.candidate import Candidate
 
+_MAX_EPOCHS = 1_000
+"""Passes over the rows of a training that fills its time."""
 _N_KEPT_TRIALS = 20
 """With inheritance, so many best trials keep their weights for children."""
-
-
-@dataclass(frozen=True)
-class FullTime:
-    """A network's training that lasts until the trial's deadline, however many epochs that takes.
-
-    Args:
-        checkpoints: folder that takes the state of the training every minute; a training that was
-            killed goes on from there.
-        max_epochs: passes over the rows at most.
-    """
-
-    checkpoints: Path
-    max_epochs: int = 1_000
 
 
 @dataclass(frozen=True)
@@ -75,7 +63,9 @@ class TrainAndValidate:
             says which, and the metric ``inherited`` how much. 0 (the default) trains every
             candidate from scratch: with inheritance its metrics depend on its ancestors, too.
         phase_shares: how a trial under a deadline, or a supernet, divides its time.
-        full_time: trains networks under a deadline until then; None for the recipe's epochs.
+        until_deadline: trains networks under a deadline until then, however many epochs that takes,
+            and saves the state of the training in the job's folder every minute: it goes on from
+            what is there. Otherwise trains the recipe's epochs.
         n_kept: so many best trials keep their files, besides the front; more with `inherit`.
 
     Raises:
@@ -91,7 +81,7 @@ class TrainAndValidate:
     monitor: str = ""
     inherit: float = 0.0
     phase_shares: PhaseShares = PhaseShares()
-    full_time: FullTime | None = None
+    until_deadline: bool = False
     n_kept: int = 0
 
     def __post_init__(self) -> None:
@@ -149,10 +139,9 @@ class TrainAndValidate:
         import_metrics()
         task = self.task
         pipeline = as_pipeline(self.space.fill(job.proposal.candidate), task)
-        full_time = self.full_time if math.isfinite(job.deadline) else None
-        if full_time and isinstance(pipeline.model, Training):
-            recipe = replace(pipeline.model, epochs=full_time.max_epochs)
-            pipeline = replace(pipeline, model=recipe)
+        fills_time = self.until_deadline and math.isfinite(job.deadline)
+        if fills_time and isinstance(pipeline.model, Training):
+            pipeline = replace(pipeline, model=replace(pipeline.model, epochs=_MAX_EPOCHS))
         started_at = time.monotonic()
         inherited = InheritedWeights()
         if self.inherit:
@@ -165,7 +154,7 @@ class TrainAndValidate:
             fidelity=job.proposal.fidelity * inherited.epochs_share(self.inherit),
             deadline=training_deadline(job.deadline, self.phase_shares.judging),
             metric_name=self.monitor or default_metric(task.kind),
-            checkpoint_folder=full_time.checkpoints if full_time else None,
+            checkpoint_folder=job.folder if fills_time else None,
         )
         predictions = fitted.validation_predictions(task)
         fitted.save(job.folder)

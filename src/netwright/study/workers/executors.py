@@ -174,12 +174,16 @@ class Supervised:
         )
         self._supervisor: Supervisor | None = None
 
-    def merged(self) -> Supervised:
-        """Return an executor with a single worker, which has the threads and memory of all."""
+    def divided(self, workers: int) -> Supervised:
+        """Return an executor of so many workers that share the threads and memory of all of these.
+
+        Args:
+            workers: number of worker processes.
+        """
         return Supervised(
-            1,
-            threads=self.threads * self.capacity,
-            memory_limit=self.limits.memory_bytes * self.capacity,
+            workers,
+            threads=max(1, self.threads * self.capacity // workers),
+            memory_limit=self.limits.memory_bytes * self.capacity / workers,
             max_jobs_per_worker=self.limits.max_jobs,
             grace_period=self.limits.grace_period,
             idle_timeout=self.limits.idle_timeout,
