@@ -172,12 +172,15 @@ def searches() -> Iterator[tuple[str, Callable[[Path], Line]]]:
         "linear",
         "extra_trees",
     )  # few default configurations, so that the strategy proposes candidates, too
-    for data, trials, families in (("csv", 36, short_families), ("images", 5, ())):
+    front = Goal(("accuracy", "parameters"))
+    for data, trials, families, goal in (
+        ("csv", 36, short_families, Goal()), ("images", 5, (), front),
+    ):  # fmt: skip
         for name in ("bayesian", "evolution", "tpe", "asha"):
             yield (
                 f"{data}-{name}",
-                lambda run, data=data, name=name, trials=trials, families=families: (
-                    search_and_deliver(task_of(data), run, trials, name, families=families)
+                lambda run, data=data, name=name, trials=trials, families=families, goal=goal: (
+                    search_and_deliver(task_of(data), run, trials, name, goal, families)
                 ),
             )
 

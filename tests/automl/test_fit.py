@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,9 @@ def search(found: Task, run: Path, trials: int = 4, **options: Any) -> FitResult
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> FitResult:
-    """x."""
-    return search(task("digits"), tmp_path_factory.mktemp("digits") / "run")
+    """A search of images for a front of accuracy and size."""
+    run = tmp_path_factory.mktemp("digits") / "run"
+    return search(task("digits"), run, objectives=["accuracy", "parameters"])
 
 
 def test_a_search_delivers_a_front_of_checked_files(digits: FitResult) -> None:
@@ -73,6 +75,30 @@ def test_a_search_delivers_a_front_of_checked_files(digits: FitResult) -> None:
         folder = digits.study.trial_folder(row.trial)
         assert load(folder / "model.onnx").card["trial"] == row.trial
         assert row.metrics["latency"] > 0  # measured afresh, though it was no objective
+
+
+def test_images_are_searched_for_quality_alone(image_task: Task) -> None:
+    objectives, _ = Goal().resolve(image_task)
+    assert [objective.metric for objective in objectives] == ["accuracy"]
+
+
+def test_images_of_one_objective_have_a_front_of_faster_files(tmp_path: Path) -> None:
+    outcome = search(task("digits"), tmp_path / "run", trials=2)
+    trials = {trial.id: trial for trial in outcome.study.trials}
+    front = [trials[row.trial] for row in outcome.front]
+    assert front[0] == outcome.best
+    best = max(trial.metrics["accuracy"] for trial in trials.values())
+    assert outcome.best.metrics["accuracy"] == best
+    assert len(front) > 1
+    latencies = [row.metrics["latency"] for row in outcome.front]
+    assert latencies == sorted(latencies, reverse=True)
+    flops = [trial.metrics["flops"] for trial in front]
+    assert all(2 * cheaper <= dearer for dearer, cheaper in pairwise(flops))
+    for row in outcome.front:
+        assert load(outcome.study.trial_folder(row.trial) / "model.onnx").card["trial"] == row.trial
+    again = search(task("digits"), tmp_path / "run", trials=2)
+    assert again.already_finished
+    assert again.front == outcome.front
 
 
 def test_delivered_file_reproduces_reported_test_metrics(digits: FitResult) -> None:

@@ -54,6 +54,7 @@ OTHER = Capabilities(
     make_supernet_search=make_supernet,
     leaves_files=True,
     keeps=3,
+    cost_metric="flops",
     fingerprint={"inherit": "0.5"},
     warm_up=warm_up,
 )

@@ -32,6 +32,7 @@ from netwright.study.workers.executors import InProcess, Supervised
 from netwright.study.workers.supervisor import JobResult
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.objective import Limit, Objective
+from netwright.trials.pareto import pareto_front
 from netwright.trials.time_budget import TimeBudget
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
 
@@ -454,6 +455,28 @@ def test_a_temporary_folder_goes_with_its_study(space: Any) -> None:
     del study
     gc.collect()
     assert not folder.exists()
+
+
+class Priced(Hill):
+    """A hill whose cost is that of its models."""
+
+    capabilities = Capabilities(cost_metric="cost")
+
+
+def test_trials_better_than_all_cheaper_ones_keep_their_folders(space: Any, tmp_path: Path) -> None:
+    def kept(name: str, evaluator: Hill, objectives: list[Objective]) -> set[int]:
+        run = tmp_path / name
+        settings = {"evaluator": evaluator, "objectives": objectives, "strategy": RandomSearch()}
+        make_study(space, run, **settings).run(trials=20)
+        again = make_study(space, run, **settings).run(trials=30)
+        front = {trial.id for trial in pareto_front(again.trials, [LOSS, COST])}
+        assert len(front) > 2
+        folders = {int(folder.name) for folder in (run / "trials").iterdir()}
+        assert folders in (front, {trial.id for trial in again.front})
+        return folders
+
+    assert len(kept("plain", Hill(), [LOSS])) == 1
+    assert len(kept("priced", Priced(), [LOSS])) > 2
 
 
 def test_best_trial_outside_limits_keeps_its_folder(space: Any, tmp_path: Path) -> None:

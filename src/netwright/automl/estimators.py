@@ -254,7 +254,7 @@ class AutoClassifier(ClassifierMixin, _AutoEstimator):  # type: ignore[misc]  # 
         trials: number of candidates to evaluate.
         objectives: the name of a metric, or several; the first one decides which model is
             delivered. Empty for the default of the task: `auc` for two classes, `accuracy` for
-            more; for images also `parameters`.
+            more.
         limits: one bound, or several, such as ``"latency<=2"``.
         strategy: a name of the catalog, ``"module:Object"``, or an algorithm with its settings;
             None or ``"none"`` for no search: only the default configurations are trained.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from netwright.data.task import Task
 from netwright.evaluators.training.cross_validation import CrossValidate
 from netwright.files.folder import Folder
+from netwright.interfaces.evaluator import capabilities_of
 from netwright.pipelines.pipeline import Pipeline, as_pipeline
 from netwright.pipelines.weighted_ensemble import has_fitted_model
 from netwright.space.space import Space
@@ -45,6 +46,7 @@ class FinishedSearch:
         interrupted: whether the user stopped the search.
         trial_ids_with_model: ids of the trials whose folders hold their fitted models.
         time_budget: how the time of the search was allocated.
+        cost_metric: the cost of candidates by which smaller models were kept, see `Capabilities`.
     """
 
     folder: Path
@@ -58,6 +60,7 @@ class FinishedSearch:
     interrupted: bool = False
     trial_ids_with_model: frozenset[int] = frozenset()
     time_budget: TimeBudget = TimeBudget()
+    cost_metric: str = ""
 
     @classmethod
     def from_study(
@@ -78,6 +81,7 @@ class FinishedSearch:
             study.interrupted,
             frozenset(with_model),
             study.time,
+            capabilities_of(study.evaluator).cost_metric,
         )
 
     def with_trial(self, trial: Trial) -> FinishedSearch:

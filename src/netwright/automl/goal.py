@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netwright.data.task import Images, Task
+from netwright.data.task import Task
 from netwright.errors import InputError, expected, plural
 from netwright.trials.metrics import METRICS, default_metric, defined, metric
 from netwright.trials.objective import Limit, Objective, limits, objectives
@@ -17,7 +17,7 @@ class Goal:
 
     Args:
         objectives: one metric or several, best first. None or empty for the default metric of the
-            task; for images also the number of parameters.
+            task.
         limits: bounds such as ``"latency<=2"``; None or empty for none.
     """
 
@@ -35,10 +35,9 @@ class Goal:
         default = default_metric(task.kind)
         if default not in defined_metrics:  # auc, if a class is not among the validation rows
             default = "log_loss"
-        defaults = (default, "parameters") if isinstance(task.features, Images) else (default,)
         given = self.objectives
-        use_defaults = given is None or (isinstance(given, Sequence) and not len(given))
-        resolved = objectives(defaults if use_defaults or given is None else given)
+        use_default = given is None or (isinstance(given, Sequence) and not len(given))
+        resolved = objectives(default if use_default or given is None else given)
         bounds = limits(() if self.limits is None else self.limits)
         for name in [
             *(objective.metric for objective in resolved),

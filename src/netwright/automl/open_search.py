@@ -103,6 +103,7 @@ def open_search(
             cast("Algorithm", algorithm),
             tuple(baselines),
             image_epochs(metadata),
+            metadata.rows,
             math.inf if is_counted else time.search,
             budget.n_workers,
         )

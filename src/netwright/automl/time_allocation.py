@@ -47,8 +47,8 @@ _FIRST_SECONDS, _MAX_FIRST_SHARE = 8.0, 0.7
 """Workers start and a first model is trained in 8 seconds; a short search has nothing else."""
 _MIN_IMAGE_TRIALS = 8
 """A trial of images may take this part of the search's processor time."""
-_FIRST_TRIAL_SHARE = 0.15
-"""Without a search the first model may take this part of its time."""
+_FIRST_MODEL_SHARE = 0.03
+"""Share of the time for the model that is there for safety."""
 MIN_FINAL_SECONDS = 3.0
 """With less time the model of the search is delivered."""
 _MIN_SECONDS_OF_TWO_FINALS = 300.0
@@ -135,7 +135,13 @@ def time_budget(
         fold = max(minimum, shared / _MIN_FITS_IN_SEARCH)
         trial = max(minimum, shared / _MIN_FOLD_TRIALS_IN_SEARCH)
     return TimeBudget(
-        search, trial, fold, _SUPERNET_FRACTION * search, export, seconds - search, _PHASES
+        search=search,
+        trial=trial,
+        fold=fold,
+        supernet=_SUPERNET_FRACTION * search,
+        export=export,
+        reserve=seconds - search,
+        phase_shares=_PHASES,
     )
 
 
@@ -147,10 +153,15 @@ def _image_budget(
         image_search_share(seconds, search_kind) * seconds,
         min(_MAX_FIRST_SHARE * seconds, _FIRST_SECONDS),
     )
-    share = n_workers / _MIN_IMAGE_TRIALS if search_kind != "none" else _FIRST_TRIAL_SHARE
-    trial = max(min(_MIN_TRIAL_SECONDS, search), share * search)
+    minimum = min(_MIN_TRIAL_SECONDS, search)
     return TimeBudget(
-        search, trial, math.inf, _SUPERNET_FRACTION * search, export, seconds - search, _PHASES
+        search=search,
+        trial=max(minimum, search * n_workers / _MIN_IMAGE_TRIALS),
+        baseline=max(minimum, _FIRST_MODEL_SHARE * seconds),
+        supernet=_SUPERNET_FRACTION * search,
+        export=export,
+        reserve=seconds - search,
+        phase_shares=_PHASES,
     )
 
 

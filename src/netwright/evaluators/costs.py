@@ -68,7 +68,8 @@ class NetworkCosts:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(knowledge=self.knowledge)
+        """What is known of candidates; FLOPs are the cost by which smaller models are kept."""
+        return Capabilities(knowledge=self.knowledge, cost_metric="flops")
 
     def __call__(self, job: Job) -> Metrics:
         inputs, metrics = self.inputs_and_costs(self.space.fill(job.proposal.candidate))

@@ -86,6 +86,9 @@ class Capabilities:
         leaves_files: whether it leaves files in a job's folder that others need, such as weights.
         keeps: number of best trials whose folders are kept, besides those of the strategy's
             potential parents, because children start from their parents' files.
+        cost_metric: one of its metrics, such as ``"flops"``. In a study of one objective, trials
+            that no other trial beats in both keep their folders, so that smaller models can be
+            delivered beside the best.
         fingerprint: settings, as texts by name, that have to be equal to resume a run folder.
         warm_up: called once in each worker before its first job, so that no trial pays for imports.
     """
@@ -95,6 +98,7 @@ class Capabilities:
     make_supernet_search: MakeSupernetSearch | None = None
     leaves_files: bool = False
     keeps: int = 0
+    cost_metric: str = ""
     fingerprint: Mapping[str, str] = field(default_factory=dict)
     warm_up: Callable[[], None] = no_warm_up
 
@@ -154,6 +158,7 @@ def merged(capabilities: Iterable[Capabilities]) -> Capabilities:
         ),
         leaves_files=any(each.leaves_files for each in capabilities),
         keeps=max((each.keeps for each in capabilities), default=0),
+        cost_metric=next((each.cost_metric for each in capabilities if each.cost_metric), ""),
         fingerprint={
             name: text for each in capabilities for name, text in each.fingerprint.items()
         },

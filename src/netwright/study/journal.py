@@ -60,6 +60,8 @@ class Journal:
         limits: bounds on metrics.
         n_best_folders: keep the folders of so many best trials, and of the strategy's potential
             parents, because children start from their files.
+        cost_metric: with one objective, keep the folders of the front of it and this metric; empty
+            for none.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Journal:
         objectives: Sequence[Objective],
         limits: Sequence[Limit],
         n_best_folders: int = 0,
+        cost_metric: str = "",
     ) -> None:
         self._store = store
         self._strategy = strategy
@@ -85,8 +88,14 @@ class Journal:
         self._refits = [trial for trial in events if trial.ensemble and trial.ensemble.refit]
         self.front = pareto_front(self.trials_by_id(), objectives, limits)
         self._best_without_limits = pareto_front(self.trials_by_id(), objectives[:1])
+        has_cost_front = bool(cost_metric) and len(objectives) == 1
+        self._cost_objectives = (
+            (objectives[0], Objective(cost_metric, "min")) if has_cost_front else ()
+        )
+        self._cost_front: list[Trial] = []
         for trial in self.trials_by_id():
             self._update_best(trial)
+            self._update_cost_front(trial)
         self.unfinished = [trial for trial in self.trials_by_id() if trial.status is Status.RUNNING]
         for trial in [trial for trial in self.unfinished if trial.proposal.origin in MADE]:
             error = "stopped before it was recorded"
@@ -134,21 +143,23 @@ class Journal:
             [*self._best_without_limits, trial], self._objectives[:1]
         )
         self._update_best(trial)
+        self._update_cost_front(trial)
         self._strategy.tell(trial)
         return any(on_front.id == trial.id for on_front in self.front)
 
     def trials_to_keep(self) -> set[int]:
         """Return the ids of the trials whose folders are kept.
 
-        These are the front; the best trial in the first objective, in case none is within the
-        limits; the members of ensembles among them; running trials and their parents. If children
-        start from their parents' files: also the best `n_best_folders` trials and the strategy's
-        potential parents. Finally the refits of any of these. The ids follow from the log alone, so
-        that a study has the same folders whether or not it was killed and resumed.
+        These are the front, with one objective also that of the objective and the cost; the best
+        trial in the first objective, in case none is within the limits; the members of ensembles
+        among them; running trials and their parents. If children start from their parents' files:
+        also the best `n_best_folders` trials and the strategy's potential parents. Finally the
+        refits of any of these. The ids follow from the log alone, so that a study has the same
+        folders whether or not it was killed and resumed.
         """
         running = [trial for trial in self.trials.values() if trial.status is Status.RUNNING]
         needed = {parent for trial in running for parent in trial.proposal.parents}
-        best = [*self.front, *self._best_without_limits]
+        best = [*self.front, *self._best_without_limits, *self._cost_front]
         ensembles = [trial for trial in best if trial.ensemble]
         while ensembles:
             members = ensembles.pop().proposal.parents
@@ -173,6 +184,12 @@ class Journal:
         is_made = trial.proposal.origin in MADE  # can be made again from its members
         if trial.status is Status.DONE and self._n_best_folders and not is_made:
             self._best = sorted([*self._best, trial], key=rank)[: self._n_best_folders]
+
+    def _update_cost_front(self, trial: Trial) -> None:
+        """Keep the trials that no other beats in both the only objective and the cost."""
+        if self._cost_objectives:
+            rivals = sorted([*self._cost_front, trial], key=lambda rival: rival.id)
+            self._cost_front = pareto_front(rivals, self._cost_objectives, self._limits)
 
     def _with_checked_objectives(self, trial: Trial) -> Trial:
         """Return the trial, failed or infeasible if it finished without a finite objective."""

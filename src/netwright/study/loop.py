@@ -260,7 +260,9 @@ class SearchLoop:
         ]
 
     def _submit(self, trial: Trial, *, is_rerun: bool) -> None:
-        time_limit = self._settings.time.trial
+        limits = self._settings.time
+        is_baseline = trial.proposal.origin == BASELINE
+        time_limit = min(limits.trial, limits.baseline) if is_baseline else limits.trial
         seconds_left = self._budget.seconds_left(self.used_seconds)
         if seconds_left < time_limit:
             self._cut_short.add(trial.id)

@@ -189,7 +189,8 @@ class Study(Generic[D]):
     def trial_folder(self, trial_id: int) -> Path:
         """Return the path of a trial's folder, with the files that its evaluator left.
 
-        Files are kept for the Pareto front, the best trial, members of ensembles and parents.
+        Files are kept for the Pareto front (with one objective also for that of the objective and
+        the evaluator's cost), the best trial, members of ensembles and parents.
 
         Args:
             trial_id: the trial's id.
@@ -442,6 +443,7 @@ class Study(Generic[D]):
             self.objectives,
             self.limits,
             self._capabilities.keeps,
+            self._capabilities.cost_metric,
         )
         self._trials, self._front = journal.trials_by_id(), journal.front
         self.seconds = store.seconds

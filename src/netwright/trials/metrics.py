@@ -120,6 +120,7 @@ METRICS: Mapping[str, Metric] = {
     "size": Metric("min", "byte", "the exported file"),
     "train_seconds": Metric("min", "s", "wall time of the training"),
     "epochs": Metric("min", "", "passes over the training rows"),
+    "rows_per_second": Metric("max", "", "training rows in a second of training steps"),
     "inherited": Metric("max", "", "share of the weights that come from a parent"),
 }
 

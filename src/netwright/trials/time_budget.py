@@ -34,6 +34,7 @@ class TimeBudget:
     Args:
         search: for trials, and for the supernet before them.
         trial: limit of one trial.
+        baseline: limit of a trial that the study was given.
         fold: limit of one fit of a fold.
         supernet: of `search`, the limit of training a supernet, or of other work before the strategy
             proposes.
@@ -45,6 +46,7 @@ class TimeBudget:
 
     search: float = math.inf
     trial: float = math.inf
+    baseline: float = math.inf
     fold: float = math.inf
     supernet: float = math.inf
     export: float = 0.0

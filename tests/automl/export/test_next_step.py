@@ -188,6 +188,39 @@ def test_networks_of_members_are_exported_pruned() -> None:
     assert not [one for one in few if isinstance(one.export_item, PrunedNetwork)]
 
 
+def sized(number: int, rmse: float, flops: float) -> Trial:
+    metrics = {"rmse": rmse, "flops": flops}
+    return Trial(number, Proposal(Candidate({})), 0, Status.DONE, metrics)
+
+
+SIZED = (
+    sized(1, 0.3, 900.0), sized(2, 0.3, 800.0), sized(3, 0.4, 500.0), sized(4, 0.5, 400.0),
+    sized(5, 0.6, 450.0), sized(6, 0.7, 200.0),
+)  # fmt: skip
+
+
+def test_without_folds_ever_cheaper_trials_follow_the_best() -> None:
+    search = search_of(None, trials=SIZED, cost_metric="flops")
+    assert keys(carried_out(search, None, ExportProgress())) == [2, 4, 6]
+    assert keys(carried_out(replace(search, cost_metric=""), None, ExportProgress())) == [1]
+    several = (*search.objectives, Objective("flops", "min"))
+    of_front = carried_out(replace(search, objectives=several), None, ExportProgress())
+    assert keys(of_front) == [2, 3, 4, 6]
+
+
+def test_best_without_a_cost_is_exported_first() -> None:
+    learner = Trial(7, Proposal(Candidate({})), 0, Status.DONE, {"rmse": 0.1})
+    search = search_of(None, trials=(*SIZED, learner), cost_metric="flops")
+    assert keys(carried_out(search, None, ExportProgress())) == [7]
+
+
+def test_broken_best_is_followed_by_the_next_best_and_not_by_a_cheaper_one() -> None:
+    ids = frozenset(trial.id for trial in SIZED)
+    search = search_of(None, trials=SIZED, cost_metric="flops", trial_ids_with_model=ids)
+    step = next_step(search, None, ExportProgress(attempted=frozenset({1, 2})), LONG)
+    assert step == ExportStep(SIZED[2], "best")
+
+
 def test_without_folds_front_then_other_trials_are_exported() -> None:
     search = search_of(None, trial_ids_with_model=frozenset({1, 2, 3}))
     assert keys(carried_out(search, None, ExportProgress())) == [1]  # it dominates the others

@@ -17,10 +17,15 @@ from netwright.automl.export.ensembles import EnsemblesToExport
 from netwright.automl.finished_search import FinishedSearch
 from netwright.automl.time_allocation import SINGLE_EXPORT_SHARE
 from netwright.trials.ensemble import EnsembleSpec
+from netwright.trials.objective import Objective
+from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import Status, Trial
 
 _MAX_FRONT = 24
 """Members of the front that are exported and measured, best first."""
+_MAX_COST_RATIO = 0.5
+"""A faster network has at most half the cost (FLOPs) of the one before: latencies of networks of
+similar cost hardly differ, and each export takes a second or more."""
 _PRUNED_SIZES = (2, 1)
 """Numbers of members that networks of members (TabM) are pruned to: faster in proportion."""
 
@@ -150,7 +155,8 @@ def _step_to_the_best(
     refit_is_due = not progress.is_resumed and "best" not in progress.refit_rounds
     if ensembles and refit_is_due and _may_refit(search, progress):
         return RefitStep("best", ensembles.ensembles[0].ranked, ensembles.export_seconds)
-    items: list[ExportItem] = [*_front(search), *_trials_behind_front(search)]
+    best, front = _front_items(search)[:1], _front(search)
+    items: list[ExportItem] = [*best, *front, *_trials_behind_front(search)]
     if search.last_finals:
         items = [*_final_items(search), *items]
     if ensembles:
@@ -183,9 +189,11 @@ def _phases_after_the_best(
     search: FinishedSearch, ensembles: EnsemblesToExport | None, chosen: int
 ) -> Iterator[tuple[ExportPhase, Iterable[ExportItem]]]:
     if ensembles is None:
-        # the front of quality alone is the final model
-        has_front = len(search.objectives) > 1 or not search.last_finals
-        yield "rest", _front(search) if has_front else search.last_finals[:1]
+        if search.last_finals and len(search.objectives) == 1:
+            # those of the search are scored on other rows, after a short training
+            yield "rest", search.last_finals[:1]
+        else:
+            yield "rest", _front_items(search)
         return
     yield "faster", _faster_items(search, ensembles)
     exported, best = search.by_id[chosen].ensemble, ensembles.ensembles[0].spec
@@ -225,6 +233,24 @@ def _final_items(search: FinishedSearch) -> list[ExportItem]:
     if len(singles) == 1:
         return [*singles]
     return [mean_of_finals(search, singles), singles[0]]
+
+
+def _front_items(search: FinishedSearch) -> list[Trial]:
+    """Return the front; with one objective the best trial, then ever cheaper ones.
+
+    Each costs at most half of the one before, and no trial that costs as little is better. Of
+    equally good trials the cheapest is the best.
+    """
+    front, cost = _front(search), search.cost_metric
+    if len(search.objectives) > 1 or not front or cost not in front[0].metrics:
+        return front
+    objectives = (*search.objectives, Objective(cost, "min"))
+    first, *cheaper = pareto_front(search.trials, objectives, search.limits)
+    items = [first]
+    for trial in cheaper:
+        if trial.metrics[cost] <= _MAX_COST_RATIO * items[-1].metrics[cost]:
+            items.append(trial)
+    return items
 
 
 def _trials_behind_front(search: FinishedSearch) -> list[Trial]:

@@ -34,8 +34,8 @@ _N_CHALLENGERS = 3
 """Candidates beside the default on the second rung."""
 _MAX_LOSS_RATIO = 1.02
 """A candidate whose log loss on the first rung is larger than this times the default's is out."""
-_OVERHEAD = 1.15
-"""Wall time of a trial, as a multiple of its epochs' time."""
+_OVERHEAD_SECONDS = 1.5
+"""Of a trial, besides its epochs: to build the network, validate and save."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,6 +46,7 @@ class PortfolioRungs:
         algorithm: Proposes candidates after the rungs.
         candidates: The default first; a study has it as its first baseline as well.
         epochs: Of a training at full fidelity.
+        rows: Training rows.
         seconds: Wall time of the search; infinite if trials are counted: then every candidate of the
             portfolio is trained in full.
         n_workers: Trials side by side.
@@ -55,6 +56,7 @@ class PortfolioRungs:
     algorithm: Algorithm
     candidates: tuple[Candidate, ...]
     epochs: int
+    rows: int
     seconds: float
     n_workers: int
     searches_on: bool = False
@@ -118,9 +120,9 @@ class PortfolioRungsStrategy:
     def _epoch_seconds(self) -> float | None:
         """Return the seconds of an epoch of the default on one worker, from its first trial."""
         for trial in self._trials.values():
-            epochs = trial.metrics.get("epochs", 0.0)
-            if trial.candidate == self._default and trial.status is Status.DONE and epochs:
-                return trial.seconds / epochs
+            rate = trial.metrics.get("rows_per_second", 0.0)
+            if trial.candidate == self._default and trial.status is Status.DONE and rate:
+                return self._settings.rows / rate
         return None
 
     def _fidelities(self, epoch_seconds: float) -> tuple[float, float]:
@@ -134,12 +136,14 @@ class PortfolioRungsStrategy:
         self, candidates: list[Candidate], first: float, second: float, epoch_seconds: float
     ) -> bool:
         """Return whether what is missing of both rungs fits into the time of the search."""
-        n_finalists = 1 + _N_CHALLENGERS
-        n_second = sum(trial.proposal.fidelity == second for trial in self._trials.values())
-        missing = len(self._missing(candidates, first)) * first
+        n_first = len(self._missing(candidates, first))
+        n_second = 1 + _N_CHALLENGERS
+        n_epochs = n_first * first * self._settings.epochs
+        n_trials = n_first
         if first != second:
-            missing += max(0, n_finalists - n_second) * second
-        seconds = missing * self._settings.epochs * epoch_seconds * _OVERHEAD
+            n_epochs += n_second * second * self._settings.epochs
+            n_trials += n_second
+        seconds = n_epochs * epoch_seconds + n_trials * _OVERHEAD_SECONDS
         spent = sum(trial.seconds for trial in self._trials.values())
         is_started = any(trial.proposal.origin == ORIGIN for trial in self._trials.values())
         return is_started or (spent + seconds) / self._settings.n_workers <= self._settings.seconds

@@ -91,9 +91,10 @@ class TrainAndValidate:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The task's scores, ``train_seconds``, ``epochs`` (of networks), maybe ``inherited``."""
+        """The task's scores, ``train_seconds``, of networks ``epochs`` and ``rows_per_second``, maybe
+        ``inherited``."""
         inherited = ("inherited",) if self.inherit > 0 else ()
-        return (*scored(self.task.kind), "train_seconds", "epochs", *inherited)
+        return (*scored(self.task.kind), "train_seconds", "epochs", "rows_per_second", *inherited)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -164,7 +165,11 @@ class TrainAndValidate:
         metrics["train_seconds"] = time.monotonic() - started_at
         if isinstance(fitted.model, FittedNetwork) and (curve := fitted.model.curve):
             (job.folder / CURVE).write_text(json.dumps(asdict(curve)))
-            metrics |= {"train_seconds": curve.seconds, "epochs": float(curve.points[-1].epochs)}
+            metrics |= {
+                "train_seconds": curve.seconds,
+                "epochs": float(curve.points[-1].epochs),
+                "rows_per_second": curve.rows_per_second,
+            }
         if self.inherit:
             save_for_children(inherited, job)
             metrics["inherited"] = inherited.share
