@@ -28,12 +28,16 @@ ORIGIN = "portfolio"
 """The origin of proposals of the portfolio."""
 _FIRST_EPOCHS, _FIRST_SECONDS = 2.0, 2.0
 """A training of the first rung: the larger of both. It decides only who is left out."""
-_SECOND_EPOCHS, _SECOND_SECONDS = 4.5, 6.0
+_SECOND_EPOCHS, _SECOND_SECONDS = 4.0, 6.0
 """A training of the second rung; at 4.7 epochs the order on CIFAR-10 was right, at 2 it was not."""
-_N_CHALLENGERS = 3
-"""Candidates beside the default on the second rung."""
-_MAX_LOSS_RATIO = 1.02
-"""A candidate whose log loss on the first rung is larger than this times the default's is out."""
+_N_FINALISTS = 3
+"""Candidates on the second rung, the default included."""
+_MIN_COMPARED = 3
+"""With fewer candidates on the first rung a comparison is not worth its time."""
+_MAX_LOSS_RATIO = 0.98
+"""A challenger's log loss on the first rung must be below this times the default's."""
+_START_SECONDS = 4.0
+"""Until the first trial starts."""
 _OVERHEAD_SECONDS = 1.5
 """Of a trial, besides its epochs: to build the network, validate and save."""
 
@@ -101,20 +105,14 @@ class PortfolioRungsStrategy:
         if epoch_seconds is None:  # the first baseline still runs, or has failed
             return []
         first, second = self._fidelities(epoch_seconds)
-        everybody = [self._default, *self._others]
-        if not self._has_time(everybody, first, second, epoch_seconds):
-            return []
-        if (proposals := self._missing(everybody, first)) or self._is_running(first):
+        compared = self._affordable(first, second, epoch_seconds)
+        if (proposals := self._missing(compared, first)) or self._is_running(first):
             return proposals[:n]
         challengers = self._challengers(first)
-        if not challengers:  # the default leads
-            return self._search_on(n, rng)
-        finalists = [self._default, *challengers]
-        if (proposals := self._missing(finalists, second)) or self._is_running(second):
-            return proposals[:n]
-        return self._search_on(n, rng)
-
-    def _search_on(self, n: int, rng: RNG) -> list[Proposal]:
+        if challengers:
+            finalists = [self._default, *challengers]
+            if (proposals := self._missing(finalists, second)) or self._is_running(second):
+                return proposals[:n]
         return list(self._strategy.ask(n, rng)) if self._settings.searches_on else []
 
     def _epoch_seconds(self) -> float | None:
@@ -130,23 +128,24 @@ class PortfolioRungsStrategy:
         first = max(_FIRST_EPOCHS, _FIRST_SECONDS / epoch_seconds)
         second = max(_SECOND_EPOCHS, _SECOND_SECONDS / epoch_seconds)
         epochs = self._settings.epochs
-        return min(1.0, round(first) / epochs), min(1.0, math.ceil(second) / epochs)
+        return min(1.0, math.ceil(first) / epochs), min(1.0, math.ceil(second) / epochs)
 
-    def _has_time(
-        self, candidates: list[Candidate], first: float, second: float, epoch_seconds: float
-    ) -> bool:
-        """Return whether what is missing of both rungs fits into the time of the search."""
-        n_first = len(self._missing(candidates, first))
-        n_second = 1 + _N_CHALLENGERS
-        n_epochs = n_first * first * self._settings.epochs
-        n_trials = n_first
-        if first != second:
-            n_epochs += n_second * second * self._settings.epochs
-            n_trials += n_second
-        seconds = n_epochs * epoch_seconds + n_trials * _OVERHEAD_SECONDS
-        spent = sum(trial.seconds for trial in self._trials.values())
-        is_started = any(trial.proposal.origin == ORIGIN for trial in self._trials.values())
-        return is_started or (spent + seconds) / self._settings.n_workers <= self._settings.seconds
+    def _affordable(self, first: float, second: float, epoch_seconds: float) -> list[Candidate]:
+        """Return the candidates for whose first rung there is time, and for a second one of a few.
+
+        There is none if fewer than three can be compared.
+        """
+
+        def seconds(fidelity: float) -> float:
+            return fidelity * self._settings.epochs * epoch_seconds + _OVERHEAD_SECONDS
+
+        before = sum(
+            trial.seconds for trial in self._trials.values() if trial.proposal.origin != ORIGIN
+        )
+        total = (self._settings.seconds - _START_SECONDS) * self._settings.n_workers - before
+        n_trials = int((total - _N_FINALISTS * seconds(second)) / seconds(first))
+        candidates = [self._default, *self._others][: max(0, n_trials)]
+        return candidates if len(candidates) >= _MIN_COMPARED else []
 
     def _missing(self, candidates: list[Candidate], fidelity: float) -> list[Proposal]:
         tried = {t.candidate for t in self._trials.values() if t.proposal.fidelity == fidelity}
@@ -163,7 +162,7 @@ class PortfolioRungsStrategy:
         )
 
     def _challengers(self, fidelity: float) -> list[Candidate]:
-        """Return the candidates that are not clearly worse than the default on the first rung."""
+        """Return the candidates that lead on the first rung, the best first."""
         scored = {
             trial.candidate: trial.metrics.get("log_loss", self._loss(trial.metrics))
             for trial in self._trials.values()
@@ -171,4 +170,4 @@ class PortfolioRungsStrategy:
         }
         worst = _MAX_LOSS_RATIO * scored.get(self._default, math.inf)
         others = [other for other in self._others if scored.get(other, math.inf) <= worst]
-        return sorted(others, key=lambda other: scored[other])[:_N_CHALLENGERS]
+        return sorted(others, key=lambda other: scored[other])[: _N_FINALISTS - 1]
