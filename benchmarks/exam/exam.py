@@ -100,7 +100,8 @@ def run(system: str, name: str, path: Path, seed: int, limit: float, folder: Pat
     except subprocess.TimeoutExpired:
         error, outcome = "killed after twice its time", {}
     seconds = time.monotonic() - began
-    accuracy = outcome.get("accuracy", outcome.get("test", {}).get("accuracy", float("nan")))
+    tested = outcome.get("best", {}).get("metrics", {}).get("test", {})
+    accuracy = outcome.get("accuracy", tested.get("accuracy", float("nan")))
     if not error and seconds > limit * (1 + OVERRUN) + OVERRUN_SECONDS:
         error = f"took {seconds:.1f} s"
     detail = {
