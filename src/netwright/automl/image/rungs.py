@@ -168,6 +168,8 @@ class PortfolioRungsStrategy:
             for trial in self._trials.values()
             if trial.proposal.fidelity == fidelity and trial.status is Status.DONE
         }
-        worst = _MAX_LOSS_RATIO * scored.get(self._default, math.inf)
+        if self._default not in scored:
+            return []
+        worst = _MAX_LOSS_RATIO * scored[self._default]
         others = [other for other in self._others if scored.get(other, math.inf) <= worst]
         return sorted(others, key=lambda other: scored[other])[: _N_FINALISTS - 1]
