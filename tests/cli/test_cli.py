@@ -102,12 +102,10 @@ def test_without_a_search_the_command_ends_early_and_says_so(
         "fit", str(folder / "rows.csv"), "--target", "y", "--families", "linear",
         "--strategy", "none", "--workers", "1", "--run", str(folder / "off"),
     ]  # fmt: skip
-    started_at = time.monotonic()
-    said = Said(capsys, *line, "--time", "60")
-    assert time.monotonic() - started_at < 45
+    said = Said(capsys, *line, "--time", "86400")
     assert said.code == 0
     assert said.out.count("search  off: only the default configurations were trained\n") == 1
-    for seconds in ("60", "600"):
+    for seconds in ("86400", "172800"):
         again = Said(capsys, *line, "--time", seconds)
         assert "Finished: all default configurations have been trained. Use" in again.out
         assert "Use --strategy bayesian to search, or --fresh to start over." in " ".join(

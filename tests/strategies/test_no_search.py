@@ -1,6 +1,5 @@
 """Without a search only given candidates are evaluated, and the study ends when they are."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +47,7 @@ def study(run: Path, baselines: tuple[Candidate, ...] = GIVEN) -> Study[object]:
 
 
 def test_a_study_ends_after_its_baselines(tmp_path: Path) -> None:
-    started_at = time.monotonic()
-    done = study(tmp_path / "run").run(seconds=60)
-    assert time.monotonic() - started_at < 30
+    done = study(tmp_path / "run").run(seconds=86_400)
     assert [trial.candidate for trial in done.trials] == [*GIVEN]
     assert done.best is not None
     assert done.best.candidate == GIVEN[3]
