@@ -95,8 +95,9 @@ def executor_of_final(opened: OpenedSearch, n_members: int) -> Executor:
 
 
 def start_early(executor: Executor, opened: OpenedSearch) -> None:
-    """Start the workers of the final training while the search runs, if there will be one."""
-    if isinstance(executor, Supervised) and isinstance(opened.task.features, Images):
+    """Start the workers of the final training while the search runs, unless they have started."""
+    is_image = isinstance(opened.task.features, Images)
+    if isinstance(executor, Supervised) and is_image and not executor.is_started:
         executor.start(_WARM_UP)
 
 

@@ -32,11 +32,13 @@ from netwright.automl.search_budget import SearchBudget
 from netwright.automl.time_allocation import FINAL_EXPORT_RATIO, FINAL_EXPORT_SECONDS, n_finals
 from netwright.data.task import Task
 from netwright.errors import wording
+from netwright.strategies.no_search import NoSearchStrategy
 from netwright.study.progress.callbacks import CallbackList, Verbose, open_callbacks
 from netwright.study.progress.events import (
     Callback,
     Event,
     ModelDelivered,
+    TrialEnded,
     TrialStarted,
     ignore_event,
 )
@@ -97,6 +99,7 @@ def run_and_deliver(
     used_before = study.seconds + final_seconds(study.folder)
     n_ended_before = _n_ended(study)
     importing = Thread(target=import_export_libraries, daemon=True)
+    without_search = isinstance(study.strategy, NoSearchStrategy)
     final_executor = executor_of_final(opened, n_finals(budget.seconds, budget.n_workers))
 
     def prepare_then_notify(event: Event) -> None:
@@ -104,6 +107,9 @@ def run_and_deliver(
         starts_trial = isinstance(event, TrialStarted)
         if starts_trial and importing.ident is None and budget.seconds is not None:
             importing.start()
+        # the first trial of a search shows how fast this machine is, and should not be slowed down
+        is_time = starts_trial if without_search else isinstance(event, TrialEnded)
+        if is_time and budget.seconds is not None:
             start_early(final_executor, opened)
         notify(event)
 

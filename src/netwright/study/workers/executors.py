@@ -193,6 +193,11 @@ class Supervised:
     def free_slots(self) -> int:
         return self._supervisor.free_slots if self._supervisor else 0
 
+    @property
+    def is_started(self) -> bool:
+        """Whether workers have been started."""
+        return self._supervisor is not None
+
     def start(self, warm_up: str = "") -> None:
         """Start the workers early, so that they import modules while this process reads its data.
 
