@@ -243,7 +243,7 @@ LAYERS: tuple[Entry, ...] = (
 
 IMAGE_SPACES: tuple[Entry, ...] = (
     Entry("convolutional", "automl.image.space:image_description",
-          "stages of residual, inverted-bottleneck or separable convolutions (the default)",
+          "views of the data, each with the convolutional network that suits it (the default)",
           public=False),
 )
 """Search spaces for images: functions that make a description for a task."""
