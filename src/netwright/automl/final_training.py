@@ -77,7 +77,7 @@ def is_due(search: FinishedSearch, seconds_left: float) -> bool:
         search: the search.
         seconds_left: for the final training; infinite without a time limit.
     """
-    if not isinstance(search.task.features, Images) or not search.has_finished_trial:
+    if not isinstance(search.task.features, Images) or not search.trials:
         return False
     if search.interrupted or seconds_left < MIN_FINAL_SECONDS:
         return False
@@ -131,7 +131,7 @@ def train_final(
     """
     search, n_members = opened.finished(), executor.capacity
     chosen = choose_trial(search)
-    if chosen is None:
+    if chosen is None and not opened.study.baselines:
         return ""
     evaluator = default_evaluator(
         search.space,
@@ -147,10 +147,14 @@ def train_final(
     seconds = deadline - time.monotonic()
     if seconds < MIN_FINAL_SECONDS:
         return ""
-    candidate = final_candidate(search, chosen, seconds, max(1, n_threads // n_members))
-    deadline -= reserve.test_seconds * slowdown(candidate, chosen) * n_members
+    if chosen is None:  # no trial has finished: the default as it is
+        candidate = opened.study.baselines[0]
+    else:
+        candidate = final_candidate(search, chosen, seconds, max(1, n_threads // n_members))
+        deadline -= reserve.test_seconds * slowdown(candidate, chosen) * n_members
     n_rounds = len({trial.proposal.note.get(ROUND) for trial in search.finals})
-    proposal = Proposal(candidate, origin=FINAL, parents=(chosen.id,), note={ROUND: n_rounds})
+    parents = () if chosen is None else (chosen.id,)
+    proposal = Proposal(candidate, origin=FINAL, parents=parents, note={ROUND: n_rounds})
     training = _FinalTraining(search, proposal, executor, deadline, notify)
     results = training.run(n_members)
     errors: list[str] = []
@@ -257,8 +261,10 @@ class _TakeOver:
         return self.metrics
 
 
-def _reason_to_discard(search: FinishedSearch, chosen: Trial, folder: Folder) -> str:
+def _reason_to_discard(search: FinishedSearch, chosen: Trial | None, folder: Folder) -> str:
     """Return why a final model is worse than the search's on its rows; empty if it is not."""
+    if chosen is None:
+        return ""
     task, mask = search.task, held_out_by_final(search.task)
     losses = []
     for source, rows in ((search.trial_folder(chosen.id), mask), (folder, mask[mask])):

@@ -29,7 +29,12 @@ from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
 from netwright.automl.search_budget import SearchBudget
-from netwright.automl.time_allocation import FINAL_EXPORT_RATIO, FINAL_EXPORT_SECONDS, n_finals
+from netwright.automl.time_allocation import (
+    FINAL_EXPORT_RATIO,
+    FINAL_EXPORT_SECONDS,
+    MIN_EXPORT_SECONDS,
+    n_finals,
+)
 from netwright.data.task import Task
 from netwright.errors import wording
 from netwright.strategies.no_search import NoSearchStrategy
@@ -179,7 +184,8 @@ def _train_final(
     def export_first() -> Reserve:
         start_time = time.monotonic()
         test_seconds = export_best(opened, notify)
-        seconds = FINAL_EXPORT_RATIO * (time.monotonic() - start_time)
+        elapsed = time.monotonic() - start_time
+        seconds = FINAL_EXPORT_RATIO * max(elapsed, MIN_EXPORT_SECONDS)
         return Reserve(FINAL_EXPORT_SECONDS + seconds, test_seconds)
 
     try:

@@ -261,14 +261,15 @@ class SearchLoop:
 
     def _submit(self, trial: Trial, *, is_rerun: bool) -> None:
         limits = self._settings.time
+        time_limit = limits.trial  # a baseline should end earlier, but is not killed before
         is_baseline = trial.proposal.origin == BASELINE
-        time_limit = min(limits.trial, limits.baseline) if is_baseline else limits.trial
+        intended = min(limits.baseline, time_limit) if is_baseline else time_limit
         seconds_left = self._budget.seconds_left(self.used_seconds)
         if seconds_left < time_limit:
             self._cut_short.add(trial.id)
         # with a budget of trials evaluators must not look at the clock: only the kill limit does
         is_timed = self._budget.seconds is not None
-        deadline = time.monotonic() + min(seconds_left, time_limit) if is_timed else math.inf
+        deadline = time.monotonic() + min(seconds_left, intended) if is_timed else math.inf
         folder = fresh_folder(trial_path(self._settings.folder, trial.id).absolute())
         job = Job(trial.proposal, trial.seed, folder, deadline)
         self._executor.submit(
