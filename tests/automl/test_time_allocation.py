@@ -34,9 +34,10 @@ def test_docstring_table_matches_the_rules(row: list[float]) -> None:
     seconds = row[0]
     folds, table = shared(TABLE, seconds)
     _, images = shared(IMAGES, seconds)
+    supernet = time_budget(seconds, 2, IMAGES, "supernet")
     found = [
-        seconds, table.search, table.reserve, folds, table.trial, table.fold, images.trial,
-        images.supernet,
+        seconds, table.search, table.reserve, folds, table.trial, table.fold, images.search,
+        images.baseline, images.trial, supernet.search, supernet.supernet,
     ]  # fmt: skip
     assert [round(value, 1) for value in found] == row
 

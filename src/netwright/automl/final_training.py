@@ -7,17 +7,16 @@ that a run that was killed goes on from there. The strategy does not hear of it.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from netwright.automl.final_record import FinalRecord, is_unfinished
 from netwright.automl.final_split import final_task, held_out_by_final
 from netwright.automl.finished_search import ROUND, FinishedSearch, OpenedSearch
 from netwright.automl.image.final_candidate import (
@@ -31,7 +30,6 @@ from netwright.data.task import Images
 from netwright.errors import BrokenFile
 from netwright.evaluators.default_evaluators import default_evaluator
 from netwright.files.folder import Folder
-from netwright.files.json_files import read_json
 from netwright.files.run_layout import (
     CANDIDATE,
     FINAL_TRAINING,
@@ -39,7 +37,7 @@ from netwright.files.run_layout import (
     TRAINING_CHECKPOINT,
     VALIDATION,
 )
-from netwright.report.tables import describe_trial
+from netwright.report.describe import summary
 from netwright.study.journal import trial_seed
 from netwright.study.progress.events import Callback, RunningTrial, StageStarted, Tick
 from netwright.study.workers.executors import Executor, Supervised
@@ -63,13 +61,6 @@ class Reserve(NamedTuple):
     test_seconds: float
 
 
-def used_seconds(run: Path) -> float:
-    """Return the seconds of all final trainings of a run folder, killed ones included."""
-    with suppress(BrokenFile, KeyError, TypeError, ValueError):
-        return float(read_json(Folder(run) / FINAL_TRAINING, SECONDS)["seconds"])
-    return 0.0
-
-
 def is_due(search: FinishedSearch, seconds_left: float) -> bool:
     """Return whether a final training would add something to a search that has ended.
 
@@ -81,11 +72,17 @@ def is_due(search: FinishedSearch, seconds_left: float) -> bool:
         return False
     if search.interrupted or seconds_left < MIN_FINAL_SECONDS:
         return False
-    last = max((t.id for t in search.trials if t.proposal.origin not in MADE), default=0)
-    finals = [trial for trial in search.trials if trial.proposal.origin == FINAL]
-    if not finals or finals[-1].id < last:
+    last, record = _last_searched(search), FinalRecord.read(search.folder)
+    last_final = max((trial.id for trial in search.finals), default=0)
+    is_done = last_final > last or record.left_out_after == last
+    if is_unfinished(search.folder) or not is_done:
         return True
-    return math.isfinite(seconds_left) and seconds_left > _MORE_TIME_RATIO * finals[-1].seconds
+    return math.isfinite(seconds_left) and seconds_left > _MORE_TIME_RATIO * record.round_seconds
+
+
+def _last_searched(search: FinishedSearch) -> int:
+    """Return the id of the last trial of the search."""
+    return max((t.id for t in search.trials if t.proposal.origin not in MADE), default=0)
 
 
 def executor_of_final(opened: OpenedSearch, n_members: int) -> Executor:
@@ -168,7 +165,12 @@ def train_final(
         if reason:
             errors.append(reason)
         else:
-            opened.study.add_trial(proposal, _TakeOver(folder, result.metrics))
+            take_over = _TakeOver(folder, result.metrics)
+            seconds = FinalRecord.read(search.folder).round_seconds
+            opened.study.add_trial(proposal, take_over, seconds=seconds)
+    if len(errors) == n_members:
+        record = FinalRecord.read(search.folder)
+        replace(record, left_out_after=_last_searched(search)).write(search.folder)
     training.folder.clear(keep=(SECONDS,))
     return f"A final training is left out: {errors[0]}" if errors else ""
 
@@ -200,10 +202,10 @@ class _FinalTraining:
         """Train the members, from their checkpoints if there are some, and return the results."""
         self._remove_other_checkpoints()
         trials = [self._trial(member) for member in range(n_members)]
-        label = describe_trial(trials[0], self.search.space.fill)
-        count = f" and {n_members - 1} more" if n_members > 1 else ""
-        self.notify(StageStarted("training", f"the final model{count}: {label}"))
-        started_at, seconds_before = time.monotonic(), used_seconds(self.search.folder)
+        label = summary(self.search.space.fill(self.proposal.candidate))
+        models = f"{n_members} final models" if n_members > 1 else "the final model"
+        self.notify(StageStarted("training", f"{models}: {label}"))
+        started_at, record = time.monotonic(), FinalRecord.read(self.search.folder)
         waiting, results = list(trials), dict[int, JobResult]()
         try:
             while len(results) < n_members:
@@ -212,13 +214,13 @@ class _FinalTraining:
                 for result in self.executor.poll(_POLL_SECONDS):
                     results[result.trial_id] = result
                 now = time.monotonic()
-                self._record_seconds(seconds_before + now - started_at)
+                self._record_seconds(record, now - started_at)
                 seconds_left = self.deadline - now if math.isfinite(self.deadline) else None
                 running = tuple(RunningTrial(trial, label, now - started_at) for trial in trials)
                 n_ended = len(self.search.trials)
                 self.notify(Tick(now - started_at, running, "", n_ended, seconds_left))
         finally:
-            self._record_seconds(seconds_before + time.monotonic() - started_at)
+            self._record_seconds(record, time.monotonic() - started_at)
         return [results[trial.id] for trial in trials]
 
     def _trial(self, member: int) -> Trial:
@@ -241,9 +243,16 @@ class _FinalTraining:
         if not has_one or self.folder.read(CANDIDATE).decode() != text:
             self.folder.clear(keep=(SECONDS,))
             self.folder.write(CANDIDATE, text)
+            record = FinalRecord.read(self.search.folder)
+            replace(record, round_seconds=0.0).write(self.search.folder)
 
-    def _record_seconds(self, seconds: float) -> None:
-        self.folder.write(SECONDS, json.dumps({"seconds": seconds}))
+    def _record_seconds(self, before: FinalRecord, seconds: float) -> None:
+        record = replace(
+            before,
+            seconds=before.seconds + seconds,
+            round_seconds=before.round_seconds + seconds,
+        )
+        record.write(self.search.folder)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from netwright.automl.export.delivery import (
     export_best,
     import_export_libraries,
 )
+from netwright.automl.final_record import FinalRecord
 from netwright.automl.final_training import (
     Reserve,
     executor_of_final,
@@ -23,7 +24,6 @@ from netwright.automl.final_training import (
     start_early,
     train_final,
 )
-from netwright.automl.final_training import used_seconds as final_seconds
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
@@ -101,7 +101,7 @@ def run_and_deliver(
     """
     study = opened.study
     already_finished = is_finished(opened, budget)
-    used_before = study.seconds + final_seconds(study.folder)
+    used_before = seconds_used(study)
     n_ended_before = _n_ended(study)
     importing = Thread(target=import_export_libraries, daemon=True)
     without_search = isinstance(study.strategy, NoSearchStrategy)
@@ -153,7 +153,7 @@ def is_finished(opened: OpenedSearch, budget: SearchBudget) -> bool:
         return False
     if _target_is_reached(study, budget):
         return True
-    used = study.seconds + final_seconds(study.folder)
+    used = seconds_used(study)
     seconds_left = math.inf if budget.seconds is None else budget.seconds - used
     return not is_due(opened.finished(), seconds_left)
 
@@ -198,6 +198,11 @@ def _train_final(
     finally:
         executor.close()
     return (reason,) if reason else ()
+
+
+def seconds_used(study: Study[Any]) -> float:
+    """Return the seconds of the search and of final trainings, in all runs of the folder."""
+    return study.seconds + FinalRecord.read(study.folder).seconds
 
 
 def _target_is_reached(study: Study[Any], budget: SearchBudget) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from netwright.automl.export.delivery import FitResult, has_unexported
 from netwright.automl.finished_search import OpenedSearch
-from netwright.automl.fit import is_finished, run_and_deliver
+from netwright.automl.fit import is_finished, run_and_deliver, seconds_used
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
@@ -115,7 +115,7 @@ def search(
             )
         study = opened.study
         if not quiet:
-            _print_opening(task, opened, budget)
+            _print_opening(task, opened, budget, method)
         with progress.with_study(study).shown(quiet=quiet):
             outcome = run_and_deliver(opened, budget, notify)
     if not quiet:
@@ -134,7 +134,9 @@ def _kind_of_objectives(goal: Goal) -> RequestedTaskKind:
     return "regression" if are_of_regression.pop() else "classification"
 
 
-def _print_opening(task: Task, opened: OpenedSearch, budget: SearchBudget) -> None:
+def _print_opening(
+    task: Task, opened: OpenedSearch, budget: SearchBudget, method: Method
+) -> None:
     """Print the data, notes about it, the budget and the run folder."""
     study, nothing_to_do = opened.study, is_finished(opened, budget)
     print_wrapped(summary(task), hanging_indent="    ")
@@ -142,7 +144,8 @@ def _print_opening(task: Task, opened: OpenedSearch, budget: SearchBudget) -> No
         # on stderr, since stdout may go to a file
         print_wrapped(note, ERR, indent="  ", hanging_indent="    ")
     if nothing_to_do:
-        print_wrapped(f"Finished: {_spent(study, budget)}. {_how_to_continue(study, budget)}")
+        fix = _how_to_continue(study, budget, method)
+        print_wrapped(f"Finished: {_spent(study, budget, method)}. {fix}")
         if has_unexported(study):
             print_line("Exporting the models for which there was no time before.")
         return
@@ -157,13 +160,14 @@ def _print_opening(task: Task, opened: OpenedSearch, budget: SearchBudget) -> No
     print_line("Run the same command again to resume.")
     n_ended = sum(trial.status is not Status.RUNNING for trial in study.trials)
     if n_ended:
-        print_line(f"Resuming: {plural(n_ended, 'trial')} and {study.seconds:.0f} s used so far.")
+        seconds = f"{seconds_used(study):.0f} s"
+        print_line(f"Resuming: {plural(n_ended, 'trial')} and {seconds} used so far.")
     print_line()
 
 
-def _spent(study: Study[Any], budget: SearchBudget) -> str:
+def _spent(study: Study[Any], budget: SearchBudget, method: Method) -> str:
     """Describe the budget that has been used up, or what is complete."""
-    if study.is_exhausted:
+    if study.is_exhausted and not searches(method.algorithm):
         return "all default configurations have been trained"
     n_trials = n_budgeted_trials(study.trials)
     if budget.trials is not None and n_trials >= budget.trials:
@@ -173,9 +177,9 @@ def _spent(study: Study[Any], budget: SearchBudget) -> str:
     return "the --until limit is reached"
 
 
-def _how_to_continue(study: Study[Any], budget: SearchBudget) -> str:
+def _how_to_continue(study: Study[Any], budget: SearchBudget, method: Method) -> str:
     """Return a sentence with an option with which the search would continue."""
-    if study.is_exhausted:
+    if study.is_exhausted and not searches(method.algorithm):
         return f"Use --strategy {DEFAULT_STRATEGY} to search, or --fresh to start over."
     option = f"--time {2 * budget.seconds:g}" if budget.seconds else "a stricter --until"
     if budget.trials is not None:
@@ -197,6 +201,8 @@ def _print_leaderboard(outcome: FitResult) -> None:
     print_line(legend(shown, objectives))
     if any(row.what.startswith("at ") for row in shown):
         print_line("at N %: trained on part of the folds or epochs; ranked below full trials")
+    if any(row.what.startswith("final:") for row in shown):
+        print_line("final: trained on nearly all rows, and scored on the few that are left")
 
 
 def _print_outcome(outcome: FitResult, method: Method) -> None:
@@ -274,7 +280,7 @@ def to_json_object(outcome: FitResult) -> dict[str, Any]:
     ]
     return {
         "run": str(outcome.run),
-        "seconds": round(outcome.study.seconds, 3),
+        "seconds": round(seconds_used(outcome.study), 3),
         "trials": n_budgeted_trials(outcome.study.trials),
         "best": {"trial": best.id, "metrics": metrics},
         "front": [row.record() for row in outcome.front],

@@ -87,6 +87,8 @@ class FitProgress:
         if stage.stage != "searching" or self._study is None:
             line = f" {stage.stage:<11}{stage.detail}"
             seconds = f"  {time.monotonic() - state.stage_started_at:.0f} s"
+            if stage.stage == "training":
+                seconds += self._time_left()
             return Text(shortened(line, MAX_WIDTH - len(seconds)) + seconds)
         start = " searching  "
         end = f"  {plural(state.n_ended, 'trial')}{best}{self._time_left()}"

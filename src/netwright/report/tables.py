@@ -14,6 +14,7 @@ from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import (
     BASELINE,
     CONSTANT,
+    FINAL,
     SUPERNET,
     Metrics,
     Status,
@@ -82,7 +83,8 @@ def describe_trial(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
     if (share := min(fidelity, trial.proposal.fidelity)) < 1:
         return f"at {100 * share:.0f} %: {words}"
     origin = trial.proposal.origin
-    label = next((name for name in (BASELINE, SUPERNET) if origin.startswith(name)), "")
+    labels = {BASELINE: BASELINE, SUPERNET: SUPERNET, FINAL: "final"}
+    label = next((labels[name] for name in labels if origin.startswith(name)), "")
     return f"{label}: {words}" if label else words
 
 

@@ -322,6 +322,8 @@ class Study(Generic[D]):
         proposal: Proposal,
         evaluate: Callable[[Path], Metrics],
         ensemble: EnsembleSpec | None = None,
+        *,
+        seconds: float | None = None,
     ) -> Trial:
         """Record a trial that was made of finished trials, such as an ensemble.
 
@@ -332,6 +334,8 @@ class Study(Generic[D]):
             proposal: with its origin, and the members as parents.
             evaluate: fills the trial's folder, whose path it is given, and returns the metrics.
             ensemble: how the parents are combined; given exactly if the origin is ``"ensemble"``.
+            seconds: wall time of the trial, if most of it was before this call; None to measure
+                `evaluate`.
 
         Returns:
             The recorded trial.
@@ -352,7 +356,8 @@ class Study(Generic[D]):
             metrics = evaluate(folder)
             trial_folder(self.folder, int(folder.name)).sync()
             trial = journal.record_start(proposal, store.seconds, ensemble)
-            seconds = time.monotonic() - started_at
+            if seconds is None:
+                seconds = time.monotonic() - started_at
             ended = replace(trial, status=Status.DONE, metrics=metrics, seconds=seconds)
             journal.record_end(ended, store.seconds)
             self._trials, self._front = journal.trials_by_id(), journal.front

@@ -191,7 +191,7 @@ def _phases_after_the_best(
     if ensembles is None:
         if search.last_finals and len(search.objectives) == 1:
             # those of the search are scored on other rows, after a short training
-            yield "rest", search.last_finals[:1]
+            yield "rest", _final_items(search)[-1:]
         else:
             yield "rest", _front_items(search)
         return

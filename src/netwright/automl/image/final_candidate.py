@@ -17,6 +17,8 @@ from netwright.files.run_layout import CURVE, VALIDATION
 from netwright.space.candidate import Candidate
 from netwright.trials.held_out import read_predictions
 from netwright.trials.losses import row_losses
+from netwright.trials.metrics import scored
+from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import BASELINE, MADE, Status, Trial
 
 _MIN_Z = 3.0
@@ -38,7 +40,9 @@ def choose_trial(search: FinishedSearch) -> Trial | None:
     both were trained for long enough; with several objectives, limits or in a user's own space it
     is the best trial.
     """
-    best = search.front[0] if search.front else None
+    trials = [trial for trial in search.trials if trial.proposal.origin not in MADE]
+    front = pareto_front(trials, search.objectives, search.limits)
+    best = front[0] if front else None
     if best is None or not searches_quality_alone(search):
         return best
     default = next((t for t in search.trials if _is_default(t)), None)
@@ -65,6 +69,7 @@ def searches_quality_alone(search: FinishedSearch) -> bool:
     """Return whether nothing but the quality of predictions matters in a default image space."""
     return (
         len(search.objectives) == 1
+        and search.objectives[0].metric in scored(search.task.kind)
         and not search.limits
         and "view" in {decision.path for decision in search.space.decisions}
     )

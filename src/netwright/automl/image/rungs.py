@@ -65,6 +65,11 @@ class PortfolioRungs:
     n_workers: int
     searches_on: bool = False
 
+    @property
+    def searches(self) -> bool:
+        """Whether candidates follow that are not of the portfolio."""
+        return self.searches_on or math.isinf(self.seconds)
+
     def __repr__(self) -> str:
         """Return a name that does not depend on the budget: a run resumes with another one."""
         return f"PortfolioRungs({name_of(self.algorithm)})"
@@ -161,10 +166,16 @@ class PortfolioRungsStrategy:
             for trial in self._trials.values()
         )
 
+    def _positive_loss(self, trial: Trial) -> float:
+        """Return the log loss, or the error of a regression: losses whose ratio means something."""
+        names = (name for name in ("log_loss", "rmse") if name in trial.metrics)
+        name = next(names, "")
+        return trial.metrics[name] if name else self._loss(trial.metrics)
+
     def _challengers(self, fidelity: float) -> list[Candidate]:
         """Return the candidates that lead on the first rung, the best first."""
         scored = {
-            trial.candidate: trial.metrics.get("log_loss", self._loss(trial.metrics))
+            trial.candidate: self._positive_loss(trial)
             for trial in self._trials.values()
             if trial.proposal.fidelity == fidelity and trial.status is Status.DONE
         }

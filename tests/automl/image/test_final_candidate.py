@@ -1,0 +1,273 @@
+"""The default is trained to the end unless another candidate beats it beyond doubt."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from netwright.automl.finished_search import FinishedSearch
+from netwright.automl.image.default_configs import SEARCH_WIDTH
+from netwright.automl.image.final_candidate import (
+    choose_trial,
+    final_candidate,
+    searches_quality_alone,
+    slowdown,
+    with_width,
+    z_score,
+)
+from netwright.automl.portfolio import portfolio
+from netwright.automl.spaces import space_for
+from netwright.automl.task_metadata import TaskMetadata
+from netwright.data.task import Task
+from netwright.files.run_layout import CURVE, VALIDATION
+from netwright.space.candidate import Candidate
+from netwright.space.choices import OneOf
+from netwright.space.space import Space
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.trial import BASELINE, ENSEMBLE, FINAL, Proposal, Status, Trial
+
+ACCURACY = Objective("accuracy", "max")
+WIDTH_COST = 1.4
+"""Exponent of a network's width in its time for an image."""
+
+
+@dataclass
+class Searched:
+    """A run folder with the predictions of its trials."""
+
+    folder: Path
+    task: Task
+    trials: list[Trial] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        metadata = TaskMetadata.from_task(self.task)
+        self.space = space_for(metadata)
+        self.candidates = portfolio(self.space, metadata)
+
+    def add(
+        self,
+        candidate: int,
+        z: float = 0.0,
+        *,
+        fidelity: float = 1.0,
+        epochs: float = 6.0,
+        accuracy: float = 0.5,
+        origin: str = "portfolio",
+        status: Status = Status.DONE,
+        **metrics: float,
+    ) -> Trial:
+        """Add a trial whose losses are lower than the default's by so many standard errors."""
+        metrics = {"accuracy": accuracy, "epochs": epochs} | metrics
+        proposal = Proposal(self.candidates[candidate], fidelity, origin)
+        trial = Trial(len(self.trials) + 1, proposal, 0, status, metrics)
+        self.trials.append(trial)
+        np.save(self.made_folder(trial) / VALIDATION, self._probabilities(z))
+        return trial
+
+    def made_folder(self, trial: Trial) -> Path:
+        folder = self.folder / "trials" / str(trial.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _probabilities(self, z: float) -> NDArray[np.float64]:
+        truth = self.task.target[self.task.validation]
+        n = len(truth)
+        noise = np.random.default_rng(0).normal(size=n)
+        noise = (noise - noise.mean()) / noise.std()
+        gains = 0.1 * (noise + z / math.sqrt(n)) if z else np.zeros(n)
+        p = np.exp(-(1.0 - gains))
+        probabilities = np.repeat(((1 - p) / 2)[:, None], 3, axis=1)
+        probabilities[np.arange(n), truth] = p
+        return probabilities
+
+    def finished(self, **changes: Any) -> FinishedSearch:
+        search = FinishedSearch(
+            self.folder, self.task, self.space, (ACCURACY,), (), tuple(self.trials)
+        )
+        return replace(search, **changes)
+
+
+@pytest.fixture
+def searched(image_task: Task, tmp_path: Path) -> Searched:
+    """A search with the first trial of the default, of another effort than those of the rungs."""
+    searched = Searched(tmp_path, image_task)
+    searched.add(0, origin=BASELINE)
+    return searched
+
+
+def chosen(search: FinishedSearch) -> int:
+    trial = choose_trial(search)
+    assert trial is not None
+    return trial.id
+
+
+@pytest.mark.parametrize(("z", "best"), [(2.9, 1), (3.1, 3)])
+def test_challenger_must_beat_the_default_by_three_standard_errors(
+    searched: Searched, z: float, best: int
+) -> None:
+    searched.add(0, fidelity=0.2)
+    searched.add(1, z, fidelity=0.2, accuracy=0.9)
+    assert chosen(searched.finished()) == best
+
+
+@pytest.mark.parametrize(("default", "challenger"), [(3.9, 6.0), (6.0, 3.9)])
+def test_nothing_is_decided_before_four_epochs(
+    searched: Searched, default: float, challenger: float
+) -> None:
+    searched.add(0, fidelity=0.2, epochs=default)
+    searched.add(1, 5.0, fidelity=0.2, epochs=challenger)
+    assert chosen(searched.finished()) == 1
+
+
+def test_trials_of_different_fidelity_are_not_compared(searched: Searched) -> None:
+    searched.add(1, 5.0, fidelity=0.2)
+    assert chosen(searched.finished()) == 1
+    searched.add(0, fidelity=0.2)
+    assert chosen(searched.finished()) == 2
+
+
+def test_only_the_longest_training_of_a_challenger_counts(searched: Searched) -> None:
+    for fidelity, z in ((0.2, 5.0), (0.4, 1.0)):
+        searched.add(0, fidelity=fidelity)
+        searched.add(1, z, fidelity=fidelity)
+    assert chosen(searched.finished()) == 1
+
+
+def test_best_of_several_winners_is_chosen(searched: Searched) -> None:
+    searched.add(0, fidelity=0.2)
+    for candidate, accuracy in ((1, 0.7), (2, 0.9), (3, 0.8)):
+        searched.add(candidate, 5.0, fidelity=0.2, accuracy=accuracy)
+    assert chosen(searched.finished()) == 4
+
+
+def test_default_is_kept_if_predictions_are_gone(searched: Searched) -> None:
+    searched.add(0, fidelity=0.2)
+    challenger = searched.add(1, 5.0, fidelity=0.2)
+    (searched.made_folder(challenger) / VALIDATION).unlink()
+    assert chosen(searched.finished()) == 1
+
+
+def test_without_a_default_the_best_trial_is_chosen(image_task: Task, tmp_path: Path) -> None:
+    searched = Searched(tmp_path, image_task)
+    assert choose_trial(searched.finished()) is None
+    searched.add(0, origin=BASELINE, status=Status.FAILED)
+    searched.add(1, accuracy=0.7)
+    searched.add(2, accuracy=0.8)
+    assert chosen(searched.finished()) == 3
+
+
+def test_final_trainings_and_ensembles_are_not_chosen_again(searched: Searched) -> None:
+    searched.add(1, 5.0, accuracy=0.9, origin=FINAL)
+    searched.add(2, 5.0, accuracy=0.99, origin=ENSEMBLE)
+    assert chosen(searched.finished()) == 1
+    several = (ACCURACY, Objective("parameters", "min"))
+    searched.trials = [replace(t, metrics={**t.metrics, "parameters": 5.0}) for t in searched.trials]
+    assert chosen(searched.finished(objectives=several)) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objectives": (ACCURACY, Objective("epochs", "min"))},
+        {"limits": (Limit("epochs", at_most=9.0),)},
+        {"space": Space({"x": OneOf(1, 2)})},
+    ],
+)
+def test_with_other_goals_or_spaces_the_best_trial_is_chosen_at_its_width(
+    searched: Searched, changes: dict[str, Any]
+) -> None:
+    best = searched.add(1, accuracy=0.9)
+    write_curve(searched, best, rows_per_second=1e9)
+    search = searched.finished(**changes)
+    assert not searches_quality_alone(search)
+    assert chosen(search) == best.id
+    assert final_candidate(search, best, 60.0, 1) == best.candidate
+
+
+def test_a_cost_as_the_only_objective_is_not_quality(searched: Searched) -> None:
+    small = searched.add(1, flops=1.0)
+    search = searched.finished(objectives=(Objective("flops", "min"),))
+    assert not searches_quality_alone(search)
+    assert chosen(search) == small.id
+
+
+def test_regression_compares_squared_errors(image_task: Task, tmp_path: Path) -> None:
+    target = image_task.target.astype(np.float64)
+    task = replace(image_task, kind="regression", target=target, classes=())
+    searched = Searched(tmp_path, image_task)
+    for candidate, error in ((0, 1.0), (1, 0.5)):
+        trial = searched.add(candidate, origin=BASELINE, rmse=error)
+        noise = np.random.default_rng(0).normal(1.0, 0.1, len(task.validation))
+        np.save(searched.made_folder(trial) / VALIDATION, target[task.validation] + error * noise)
+    rmse = (Objective("rmse", "min"),)
+    assert chosen(searched.finished(task=task, objectives=rmse)) == 2
+
+
+def test_z_score_is_the_mean_in_standard_errors() -> None:
+    gains = np.array([1.0, 2.0, 3.0, 6.0])
+    assert z_score(gains) == pytest.approx(3.0 / (gains.std() / 2))
+    assert z_score(np.ones(5)) == 0.0
+
+
+def write_curve(
+    searched: Searched, trial: Trial, rows_per_second: float, n_threads: float = 1
+) -> None:
+    curve = {"rows_per_second": rows_per_second, "n_threads": n_threads}
+    (searched.made_folder(trial) / CURVE).write_text(json.dumps(curve))
+
+
+def rate_for(width: int, seconds: float, n_rows: int) -> float:
+    """Rows per second at the search's width that let a network of this one make ten passes."""
+    return 10 * n_rows / seconds * (width / SEARCH_WIDTH) ** WIDTH_COST
+
+
+@pytest.mark.parametrize(
+    ("factor", "width"), [(1.001, 48), (0.999, 32), (1e-9, SEARCH_WIDTH), (0.0, SEARCH_WIDTH)]
+)
+def test_network_is_as_wide_as_lets_it_pass_over_the_rows_ten_times(
+    searched: Searched, factor: float, width: int
+) -> None:
+    default = searched.trials[0]
+    write_curve(searched, default, factor * rate_for(48, 30.0, 90))
+    candidate = final_candidate(searched.finished(), default, 30.0, 1)
+    assert candidate == with_width(default.candidate, width)
+    searched.space.check(candidate)
+
+
+def test_more_threads_allow_a_wider_network(searched: Searched) -> None:
+    default = searched.trials[0]
+    write_curve(searched, default, rate_for(48, 30.0, 90) / 1.5)
+    narrow, wide = (final_candidate(searched.finished(), default, 30.0, n) for n in (1, 2))
+    assert narrow == with_width(default.candidate, 32)
+    assert wide == with_width(default.candidate, 48)  # 2 ** .65 = 1.57 times as fast
+
+
+@pytest.mark.parametrize("curve", ["{}", "[]", '{"rows_per_second": "x", "n_threads": 1}'])
+def test_width_is_kept_without_a_clock_or_a_rate(searched: Searched, curve: str) -> None:
+    default, search = searched.trials[0], searched.finished()
+    assert final_candidate(search, default, 30.0, 1) == default.candidate
+    write_curve(searched, default, 1e9)
+    assert final_candidate(search, default, math.inf, 1) == default.candidate
+    (searched.made_folder(default) / CURVE).write_text(curve)
+    assert final_candidate(search, default, 30.0, 1) == default.candidate
+
+
+def test_all_stages_widen_in_proportion_within_the_space() -> None:
+    candidate = Candidate({"width_1": 16, "width_2": 64, "width_3": 64, "head": "max"})
+    wide = with_width(candidate, 96)
+    assert wide.values == {"width_1": 96, "width_2": 384, "width_3": 384, "head": "max"}
+    tower = Candidate({"width_1": 8, "width_2": 32})
+    assert with_width(tower, 32).values == {"width_1": 16, "width_2": 64}
+
+
+def test_wider_network_takes_longer_for_an_image() -> None:
+    trial = Trial(1, Proposal(Candidate({"width_1": 16})), 0)
+    assert slowdown(Candidate({"width_1": 32}), trial) == pytest.approx(2**WIDTH_COST)
+    assert slowdown(Candidate({"x": 1}), trial) == 1.0

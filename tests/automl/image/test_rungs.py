@@ -1,0 +1,198 @@
+"""The portfolio of images is compared on two rungs, and the comparison ends when the default leads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netwright.automl.image.rungs import ORIGIN, PortfolioRungs, PortfolioRungsStrategy
+from netwright.interfaces.strategy import Algorithm, Problem, searches
+from netwright.space.candidate import Candidate
+from netwright.space.choices import Integer
+from netwright.space.space import Space
+from netwright.strategies.random import RandomSearch
+from netwright.trials.objective import Objective
+from netwright.trials.trial import BASELINE, Metrics, Proposal, Status, Trial
+
+SPACE = Space({"x": Integer(0, 99)})
+CANDIDATES = tuple(Candidate({"x": x}) for x in range(10))
+DEFAULT = CANDIDATES[0]
+ACCURACY, R2 = Objective("accuracy", "max"), Objective("r2", "max")
+EPOCHS, ROWS = 30, 1000
+Scores = Callable[[int], Metrics]
+
+
+class Run:
+    """Evaluates what the strategy proposes; a candidate's scores follow from its x."""
+
+    def __init__(
+        self,
+        scores: Scores,
+        *,
+        seconds: float = 60.0,
+        epoch_seconds: float = 1.0,
+        objective: Objective = ACCURACY,
+        searches_on: bool = False,
+        failed: tuple[tuple[int, float], ...] = (),
+    ) -> None:
+        algorithm: Algorithm = RandomSearch()
+        settings = PortfolioRungs(
+            algorithm, CANDIDATES, EPOCHS, ROWS, seconds, n_workers=2, searches_on=searches_on
+        )
+        self.strategy: Any = settings(Problem(SPACE, [objective]))
+        self._scores, self._rate, self._failed = scores, ROWS / epoch_seconds, failed
+        self._n_trials = 0
+
+    def ask(self, n: int = 99) -> list[Proposal]:
+        return list(self.strategy.ask(n, np.random.default_rng(0)))
+
+    def start(self, proposal: Proposal) -> Trial:
+        self._n_trials += 1
+        trial = Trial(self._n_trials, proposal, seed=0)
+        self.strategy.tell(trial)
+        return trial
+
+    def end(self, trial: Trial) -> None:
+        x = int(str(trial.candidate.values["x"]))
+        metrics = {**self._scores(x), "rows_per_second": self._rate}
+        is_failed = (x, trial.proposal.fidelity) in self._failed
+        status = Status.FAILED if is_failed else Status.DONE
+        self.strategy.tell(replace(trial, status=status, metrics=metrics, seconds=3.0))
+
+    def default(self) -> Run:
+        """Evaluate the baseline."""
+        self.end(self.start(Proposal(DEFAULT, origin=BASELINE)))
+        return self
+
+    def rung(self) -> dict[int, float]:
+        """Evaluate all that is proposed; return x -> fidelity."""
+        trials = [self.start(proposal) for proposal in self.ask()]
+        for trial in trials:
+            self.end(trial)
+        return {int(str(t.candidate.values["x"])): t.proposal.fidelity for t in trials}
+
+
+def default_leads(x: int) -> Metrics:
+    return {"log_loss": 0.5 if x == 0 else 0.6, "accuracy": 0.5}
+
+
+def later_ones_lead(x: int) -> Metrics:
+    return {"log_loss": 1.0 - 0.05 * x, "accuracy": 0.5}
+
+
+def test_nothing_is_proposed_while_the_default_runs() -> None:
+    run = Run(later_ones_lead)
+    trial = run.start(Proposal(DEFAULT, origin=BASELINE))
+    assert run.ask() == []
+    run.end(trial)
+    assert run.ask()
+
+
+def test_search_is_over_without_the_first_trial_of_the_default() -> None:
+    assert Run(later_ones_lead, failed=((0, 1.0),)).default().ask() == []
+
+
+@pytest.mark.parametrize(
+    ("epoch_seconds", "first", "second"), [(1.0, 2, 6), (0.5, 4, 12), (3.0, 2, 4), (0.1, 20, 30)]
+)
+def test_rungs_have_enough_epochs_and_seconds(
+    epoch_seconds: float, first: int, second: int
+) -> None:
+    run = Run(later_ones_lead, epoch_seconds=epoch_seconds, seconds=600.0).default()
+    assert set(run.rung().values()) == {first / EPOCHS}
+    assert set(run.rung().values()) == {second / EPOCHS}
+
+
+def test_first_rung_compares_the_default_and_the_whole_portfolio_in_order() -> None:
+    run = Run(later_ones_lead).default()
+    assert list(run.rung()) == list(range(10))
+    assert {proposal.origin for proposal in Run(later_ones_lead).default().ask()} == {ORIGIN}
+
+
+@pytest.mark.parametrize(("seconds", "n_compared"), [(24.0, 4), (26.0, 5), (22.0, 3), (21.0, 0)])
+def test_portfolio_is_cut_to_the_time(seconds: float, n_compared: int) -> None:
+    """A trial of the first rung takes 3.5 seconds; three of the second, 7.5 each, must follow."""
+    run = Run(later_ones_lead, seconds=seconds).default()
+    assert list(run.rung()) == list(range(n_compared))
+
+
+def test_a_rate_near_zero_compares_nothing() -> None:
+    assert Run(later_ones_lead, epoch_seconds=1e9).default().ask() == []
+
+
+def test_search_is_over_when_the_default_leads_the_first_rung() -> None:
+    run = Run(default_leads).default()
+    assert len(run.rung()) == 10
+    assert run.ask() == []
+
+
+@pytest.mark.parametrize(("loss", "leads"), [(0.985, False), (0.975, True)])
+def test_a_challenger_must_lead_by_two_percent(loss: float, leads: bool) -> None:  # noqa: FBT001
+    run = Run(lambda x: {"log_loss": loss if x == 4 else 1.0, "accuracy": 0.5}).default()
+    run.rung()
+    assert list(run.rung()) == ([0, 4] if leads else [])
+
+
+def test_second_rung_has_the_default_and_the_two_best_challengers() -> None:
+    run = Run(later_ones_lead).default()
+    run.rung()
+    assert list(run.rung()) == [0, 9, 8]
+    assert run.ask() == []
+
+
+def test_search_is_over_if_the_default_fails_on_the_first_rung() -> None:
+    run = Run(later_ones_lead, failed=((0, 2 / EPOCHS),)).default()
+    run.rung()
+    assert run.ask() == []
+
+
+def test_nothing_is_decided_while_a_rung_runs() -> None:
+    run = Run(later_ones_lead).default()
+    *trials, last = [run.start(proposal) for proposal in run.ask()]
+    for trial in trials:
+        run.end(trial)
+    assert run.ask() == []
+    run.end(last)
+    assert len(run.ask()) == 3
+    assert len(run.ask(2)) == 2
+
+
+@pytest.mark.parametrize("scores", [default_leads, later_ones_lead])
+def test_algorithm_searches_on_only_if_told_to(scores: Scores) -> None:
+    run = Run(scores, searches_on=True).default()
+    while (proposals := run.ask())[0].origin == ORIGIN:
+        for proposal in proposals:
+            run.end(run.start(proposal))
+    assert all(proposal.fidelity == 1.0 for proposal in proposals)
+
+
+def test_counted_trials_train_the_portfolio_in_full_and_then_search() -> None:
+    run = Run(default_leads, seconds=math.inf)
+    run.start(Proposal(DEFAULT, origin=BASELINE))
+    assert run.rung() == dict.fromkeys(range(1, 10), 1.0)
+    assert {proposal.origin for proposal in run.ask(3)} == {"random"}
+
+
+def test_regression_is_compared_by_errors_whatever_the_objective() -> None:
+    """98 % of a negative loss would be a larger one: then the default would be beaten by worse."""
+    run = Run(lambda x: {"rmse": 1.0 + 0.001 * x, "r2": 0.5 - 0.001 * x}, objective=R2).default()
+    run.rung()
+    assert run.ask() == []
+
+
+def test_name_does_not_depend_on_the_budget() -> None:
+    short = PortfolioRungs(RandomSearch(), CANDIDATES, EPOCHS, ROWS, 60.0, 2)
+    assert repr(short) == repr(replace(short, seconds=math.inf, n_workers=1, rows=5))
+
+
+def test_only_counted_trials_or_settings_search_beyond_the_portfolio() -> None:
+    short = PortfolioRungs(RandomSearch(), CANDIDATES, EPOCHS, ROWS, 60.0, 2)
+    assert not searches(short)
+    assert searches(replace(short, seconds=math.inf))
+    assert searches(replace(short, searches_on=True))
+    assert isinstance(short(Problem(SPACE, [ACCURACY])), PortfolioRungsStrategy)
