@@ -20,11 +20,11 @@ def batch(shape: Shape, rows: int, cardinalities: tuple[int, ...] = ()) -> Tenso
 
 
 def measured_costs(module: nn.Module, x: Tensor) -> tuple[Shape, int, int]:
-    """Output shape, parameters and FLOPs of a module for one row, by PyTorch.
+    """Output shape, trained parameters and FLOPs of a module for one row, by PyTorch.
 
     On the meta device: PyTorch's counter ignores the fused attention and LSTM of CPUs.
     """
-    parameters = sum(p.numel() for p in module.parameters())
+    parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         out = module.eval().to("meta")(x.to("meta"))
     return tuple(out.shape[1:]), parameters, int(counter.get_total_flops())

@@ -21,6 +21,7 @@ from netwright.networks.layers.basic import (
     Dropout,
     Flatten,
     GlobalPool,
+    Multiply,
     Norm,
     Pool,
     Skip,
@@ -44,6 +45,7 @@ from netwright.networks.layers.views import (
     RowAndColumnMeans,
 )
 from netwright.networks.layers.vision_blocks import ConvNeXtBlock, PreActivation
+from netwright.networks.layers.whitening import Whitening
 from netwright.networks.tabular.columns import Columns, OneHot, Periodic
 from netwright.networks.tabular.realmlp_layers import (
     ClampToTargetRange,
@@ -69,6 +71,23 @@ def test_memory_of_a_sequence_holds_neighbours_alone() -> None:
 def test_memory_of_separable_convolution_holds_the_depthwise_output() -> None:
     assert memory(Conv(2, separable=True), IMAGE) == (4 + 4) * PIXELS
     assert memory(Conv(6, separable=True), IMAGE) == (6 + 6) * PIXELS
+
+
+def test_memory_of_pooled_convolution_holds_its_output_before_pooling() -> None:
+    assert memory(Conv(16, pool=2), IMAGE) == (16 + 4) * PIXELS
+    # narrow: the input and the output before pooling
+    assert memory(Conv(2, kernel=1, pool=2), IMAGE) == (4 + 2) * PIXELS
+    # beside a kept input: the output before and after pooling
+    block = Residual((Conv(16, pool=2), Conv(4)))
+    assert memory(block, IMAGE) >= (4 + 16 + 4) * PIXELS
+    assert costs(Conv(16, pool=2), IMAGE).flops == costs(Conv(16), IMAGE).flops
+
+
+def test_fixed_scale_is_no_trained_parameter() -> None:
+    n_weights = 16 * 4 * 9
+    assert costs(Conv(16), IMAGE).parameters == n_weights + 2 * 16
+    assert costs(Conv(16, normalisation="batch_bias"), IMAGE).parameters == n_weights + 16
+    assert costs(Whitening(), IMAGE).parameters == 0
 
 
 def test_memory_of_residual_holds_its_input() -> None:
@@ -132,6 +151,7 @@ NETWORKS: tuple[tuple[Network, Shape], ...] = (
     (Residual((SelfAttention(), Activation("gelu"))), (50, 8)),
     (Residual(Residual((Pool(), MBConv(), Conv(64), Conv(4)))), IMAGE),
     ((PreActivation(16, stride=2), ConvNeXtBlock()), IMAGE),
+    ((Whitening(), Conv(16, pool=2), Conv(8, pool=3, separable=True), Multiply(2.0)), IMAGE),
     ((Columns(Periodic(), OneHot((9, 9)), (9, 9)), Linear(4, "layer", "relu")), (7,)),
     (
         Graph(
@@ -159,6 +179,7 @@ LIGHT: tuple[tuple[Leaf, Shape], ...] = (
     (SqueezeExcitation(), IMAGE), (SqueezeExcitation(2.0), (3, 5, 7)), (Pool(), IMAGE),
     (Pool("avg", 5, 2), IMAGE), (GlobalPool(), IMAGE), (GlobalPool("max"), (6, 5)),
     (Norm(), IMAGE), (Norm("layer"), (6, 5)), (Norm("group"), (16,)), (Norm("batch"), (6, 5)),
+    (Norm("batch_bias"), IMAGE), (Norm("batch_bias"), (5,)), (Multiply(0.5), (6, 5)),
     (Activation("mish"), IMAGE), (Dropout(), (5,)), (Flatten(), IMAGE), (Skip(), (6, 5)),
     (Zero(), IMAGE), (StochasticDepth(), IMAGE), (Scaling(), (9,)), (LayerNorm2d(), IMAGE),
     (LayerScale(), IMAGE), (LayerScale(0.1), (6, 5)), (LayerScale(0.1), (5,)),

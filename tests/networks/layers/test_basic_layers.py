@@ -15,6 +15,7 @@ from network_tools import batch, measured_costs
 from torch import nn
 
 from netwright.deploy.operators import OPERATORS
+from netwright.errors import InfeasibleCandidate
 from netwright.networks.build import build
 from netwright.networks.costs import costs
 from netwright.networks.interfaces.layer import Network
@@ -26,6 +27,7 @@ from netwright.networks.layers.basic import (
     Dropout,
     Flatten,
     GlobalPool,
+    Multiply,
     Norm,
     Pool,
     Skip,
@@ -54,6 +56,7 @@ from netwright.networks.layers.views import (
     RowAndColumnMeans,
 )
 from netwright.networks.layers.vision_blocks import ConvNeXtBlock, ImageAttention, PreActivation
+from netwright.networks.layers.whitening import Whitening
 from netwright.networks.tabular.batch_ensemble import (
     LinearBatchEnsemble,
     LinearEnsemble,
@@ -103,9 +106,13 @@ IMAGES: tuple[Network, ...] = (
     Conv(4, kernel=5, stride=2, separable=True, normalisation="none"),
     Conv(separable=True, dilation=2, normalisation="group"),
     Conv(16, groups=3, separable=True),
-    *(Conv(6, normalisation=kind) for kind in ("none", "batch", "layer", "group")),
+    Conv(16, pool=2),
+    Conv(12, kernel=5, stride=2, pool=3, activation="gelu", normalisation="batch_bias"),
+    Conv(4, separable=True, pool=2, normalisation="none"),
+    Conv(16, init="identity"),
+    *(Conv(6, normalisation=kind) for kind in ("none", "batch", "batch_bias", "layer", "group")),
     *(Conv(activation=kind) for kind in ACTIVATIONS),
-    *(Norm(kind) for kind in ("none", "batch", "layer", "group")),
+    *(Norm(kind) for kind in ("none", "batch", "batch_bias", "layer", "group")),
     *(Pool(kind, 3, stride) for kind, stride in product(("max", "avg"), (1, 2))),
     Pool("max", kernel=2, stride=2, padding=0),
     Pool("avg", kernel=2, stride=2, padding=0),
@@ -115,6 +122,10 @@ IMAGES: tuple[Network, ...] = (
     Dropout(0.5),
     Zero(),
     Skip(),
+    Multiply(0.25),
+    Whitening(),
+    Whitening(3, stride=2, max_components=5),
+    (Whitening(1), Activation("silu"), Conv(4)),
     ImageRows(),
     (ImageRows(), Recurrent(6)),
     SqueezeExcitation(),
@@ -169,6 +180,7 @@ SEQUENCES: tuple[Network, ...] = (
     GlobalPool(),
     GlobalPool("max"),
     Flatten(),
+    Multiply(3.0),
     *(
         Recurrent(6, kind, bidirectional)
         for kind, bidirectional in product(("gru", "lstm"), (False, True))
@@ -191,9 +203,10 @@ SEQUENCES: tuple[Network, ...] = (
 )
 ROWS: tuple[Network, ...] = (
     Linear(),
-    *(Linear(12, normalisation=kind) for kind in ("none", "batch", "layer", "group")),
+    *(Linear(12, normalisation=kind) for kind in ("none", "batch", "batch_bias", "layer", "group")),
     *(Linear(5, activation=kind) for kind in ACTIVATIONS),
-    *(Norm(kind) for kind in ("none", "batch", "layer", "group")),
+    *(Norm(kind) for kind in ("none", "batch", "batch_bias", "layer", "group")),
+    (Linear(3), Multiply(1 / 9)),
     *(Activation(kind) for kind in ACTIVATIONS),
     Periodic(),
     Periodic(3, frequencies=5, sigma=1.0),
@@ -317,7 +330,8 @@ def test_inferred_shape_of_convolution_matches_its_module() -> None:
             int(rng.choice([0, 4, 6])), int(rng.integers(1, 6)), int(rng.integers(1, 4)),
             padding=int(rng.choice([-1, 0, 2])), dilation=int(rng.integers(1, 3)),
             groups=int(rng.choice([1, 2])), separable=bool(rng.integers(2)),
-            normalisation=str(rng.choice(["none", "batch", "layer", "group"])),  # type: ignore[arg-type]
+            pool=int(rng.choice([1, 1, 2, 3])),
+            normalisation=str(rng.choice(["none", "batch", "batch_bias", "layer", "group"])),  # type: ignore[arg-type]
         )  # fmt: skip
         shape = (int(rng.integers(1, 5)), int(rng.integers(1, 9)), int(rng.integers(1, 9)))
         if (inferred := layer.infer_shape(shape)) is None:
@@ -326,3 +340,14 @@ def test_inferred_shape_of_convolution_matches_its_module() -> None:
         with torch.no_grad():
             assert inferred == tuple(layer.build(shape).eval()(torch.zeros(2, *shape)).shape[1:])
     assert n_feasible > 100
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, float("nan")])
+def test_multiplication_by_no_positive_number_is_refused(factor: float) -> None:
+    with pytest.raises(InfeasibleCandidate, match="factor must be above 0, got"):
+        build(Multiply(factor), ROW)
+
+
+def test_multiplication_scales_every_element() -> None:
+    x = torch.randn(2, *IMAGE)
+    assert torch.equal(build(Multiply(0.5), IMAGE)(x), x / 2)

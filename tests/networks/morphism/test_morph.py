@@ -22,6 +22,7 @@ from netwright.networks.layers.basic import (
     Dropout,
     Flatten,
     GlobalPool,
+    Multiply,
     Norm,
     Pool,
     Skip,
@@ -43,6 +44,7 @@ from netwright.networks.layers.image_heads import AttentionPool
 from netwright.networks.layers.image_parts import LayerNorm2d, LayerScale, PositionEmbedding
 from netwright.networks.layers.linear import Linear
 from netwright.networks.layers.vision_blocks import ConvNeXtBlock, ImageAttention, PreActivation
+from netwright.networks.layers.whitening import Whitening
 from netwright.networks.morphism.morph import Inheritance, morph
 from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
 from netwright.space.choices import Integer, OneOf, Repeat, Shared
@@ -135,6 +137,16 @@ def widened(width: int) -> list[tuple[str, Network, Shape]]:
         ("silu", (stem(activation="silu"), Conv(6), *HEAD), IMAGES),
         ("stride", (stem(stride=2), Conv(6, 5, stride=2), *HEAD), IMAGES),
         ("depthwise", (stem(), Conv(groups=width), *HEAD), IMAGES),
+        ("pooled", (stem(pool=2), Conv(6, 5, pool=2), *HEAD), IMAGES),
+        (
+            "fixed scale",
+            (stem(normalisation="batch_bias"), Norm("batch_bias"), Conv(6), *HEAD),
+            IMAGES,
+        ),
+        ("identity init", (stem(init="identity"), Conv(6, init="identity"), *HEAD), IMAGES),
+        ("multiply", (stem(), Multiply(0.5), Conv(6), *HEAD), IMAGES),
+        ("whitening", (Whitening(max_components=width // 2), Conv(6), *HEAD), IMAGES),
+        ("after whitening", (Whitening(), Activation("silu"), stem(), *HEAD), IMAGES),
         ("separable", (stem(separable=True), Conv(6, separable=True), *HEAD), IMAGES),
         ("norm", (stem(), Norm(), Activation("gelu"), Conv(6), *HEAD), IMAGES),
         ("pools", (stem(), Pool("max"), Pool("avg", 2, 2, 0), Dropout(), *HEAD), IMAGES),
@@ -246,6 +258,7 @@ DEEPER = {
     "residual with a shortcut": Residual((Conv(16), Conv(12, activation="none"))),
     "attention": Residual((Norm("layer"), SelfAttention(2))),
     "pre-activation": PreActivation(normalisation="layer", activation="silu", drop=0.1),
+    "pre-activation with a fixed scale": PreActivation(normalisation="batch_bias"),
     "convnext": ConvNeXtBlock(layer_scale=0.5, drop=0.1),
     "convnext without layer scale": ConvNeXtBlock(layer_scale=0),
     "image attention": ImageAttention(2, drop=0.1),
@@ -263,7 +276,8 @@ DEEPER = {
     "depthwise": Conv(groups=8, dilation=2),
     "relu, conv": (Activation(), Conv(activation="none"), Dropout()),
     "two": (Conv(), Residual(Conv())),
-    "nothing": (Skip(), Dropout()),
+    "identity init": Conv(init="identity"),
+    "nothing": (Skip(), Dropout(), Multiply(1.0)),
 }  # fmt: skip
 
 
@@ -330,6 +344,31 @@ def test_zero_initialised_block_can_be_trained(block: Network) -> None:
     assert scale.grad.abs().min() > 0
 
 
+def test_block_with_a_fixed_scale_is_never_zeroed() -> None:
+    """A scale of 0 that is not trained would leave the block dead."""
+    block = Residual((Conv(), Conv(normalisation="batch_bias", activation="none")))
+    pair = inherited((*STEM, *HEAD), (*STEM, block, *HEAD))
+    assert not pair.inheritance.preserves_function
+    norm = pair.child.get_submodule("1.parts.body.1.norm")
+    assert torch.equal(norm.get_parameter("weight"), torch.ones(8))
+    assert not norm.get_parameter("weight").requires_grad
+
+
+def test_learned_and_fixed_scale_replace_each_other() -> None:
+    learned, fixed = ((Conv(8, normalisation=n), *HEAD) for n in ("batch", "batch_bias"))
+    for old, new in ((learned, fixed), (fixed, learned)):
+        pair = inherited(old, new)
+        assert pair.inheritance.preserves_function
+        assert pair.difference < EXACT
+
+
+def test_initialisation_does_not_matter_to_a_child() -> None:
+    pair = inherited((Conv(8), Conv(8), *HEAD), (Conv(8), Conv(8, init="identity"), *HEAD))
+    assert pair.inheritance.preserves_function
+    assert pair.inheritance.inherited_share == 1
+    assert pair.difference < EXACT
+
+
 def test_larger_kernels_are_padded_with_zeros() -> None:
     old = (Conv(8, 1), Conv(8, separable=True), Residual(Conv()), *HEAD)
     new = (Conv(8, 3), Conv(8, 5, separable=True), Residual(Conv(kernel=7)), *HEAD)
@@ -383,6 +422,24 @@ CHANGES: list[tuple[Network, Network, str]] = [
     (conv(), conv(activation="silu"), "1: activation silu instead of relu"),
     (conv(), conv(normalisation="none"), "1: no normalisation instead of BatchNorm2d"),
     (conv(), conv(separable=True), "1: Conv(channels=8, kernel=3, stride=1, padding=-1, dilation=1"),
+    (conv(), conv(pool=2), "1: pooling of 2 instead of 1"),
+    (conv(pool=2), conv(pool=3), "1: pooling of 3 instead of 2"),
+    (conv(), (Conv(8), Conv(8, padding=5, pool=2), Conv(8), *HEAD),
+     "1: an inserted Conv cannot start as the identity"),
+    (conv(), (Conv(8), Conv(8, normalisation="batch_bias"), Conv(8), *HEAD),
+     "1: an inserted Conv cannot start as the identity"),
+    (conv(), (Conv(8), Residual(Conv(normalisation="batch_bias")), Conv(8), *HEAD),
+     "1: an inserted Residual cannot start as the identity"),
+    (conv(), (Conv(8), Residual((Pool("avg"), Norm("batch_bias"))), Conv(8), *HEAD),
+     "1: an inserted Residual cannot start as the identity"),
+    (conv(), (Conv(8), Multiply(0.5), Conv(8), *HEAD),
+     "1: an inserted Multiply cannot start as the identity"),
+    ((Whitening(2), Conv(8), *HEAD), (Whitening(3), Conv(8), *HEAD),
+     "0: Whitening(kernel=3, stride=1, max_components=32) instead of Whitening(kernel=2"),
+    ((Whitening(2), Conv(8), *HEAD), (Whitening(2, stride=2), Conv(8), *HEAD),
+     "0: stride 2 instead of 1"),
+    ((Whitening(max_components=6), Conv(8), *HEAD), (Whitening(max_components=4), Conv(8), *HEAD),
+     "0: only 8 of the parent's 12 channels remain"),
     (conv(), conv(groups=2), "1: a group reads only some of the channels it read before"),
     (conv(), (Conv(8), Conv(8, activation="silu"), Conv(8), *HEAD),
      "1: an inserted Conv cannot start as the identity"),
@@ -690,6 +747,40 @@ def rich_in_image_blocks() -> Network:
     return (stem, next(blocks), down, next(blocks), head, Linear())
 
 
+def rich_in_fast_layers() -> Network:
+    """The layers of short trainings with open choices."""
+    stem: Network = OneOf(
+        {
+            "whitened": (
+                Whitening(OneOf(2, 3), OneOf(1, 2), max_components=OneOf(3, 5, 32)),
+                Activation(OneOf("silu", "relu")),
+            ),
+            "conv": Conv(OneOf(4, 8)),
+        }
+    )
+    norm = OneOf("batch", "batch_bias", "none")
+    block: Network = OneOf(
+        {
+            "conv": Conv(
+                OneOf(0, 8), OneOf(1, 3), normalisation=norm, pool=OneOf(1, 2),
+                init=OneOf("random", "identity"),
+            ),
+            "residual": Residual(
+                Conv(OneOf(0, 8), normalisation=norm, init=OneOf("random", "identity"))
+            ),
+            "norm": Norm(norm),
+            "skip": Skip(),
+        }
+    )  # fmt: skip
+    return (
+        stem,
+        Repeat(block, Integer(0, 3)),
+        GlobalPool("max"),
+        Linear(),
+        Multiply(OneOf(1.0, 0.5)),
+    )
+
+
 def buildable(space: Space[Any], rng: np.random.Generator, edits: int) -> tuple[Network, Network]:
     """A random candidate and an edit of it, both feasible."""
     while True:
@@ -708,8 +799,20 @@ def buildable(space: Space[Any], rng: np.random.Generator, edits: int) -> tuple[
 
 @pytest.mark.parametrize(
     ("network", "edits", "draws", "min_preserved"),
-    [(rich(), 1, 100, 26), (rich(), 3, 30, 1), (rich_in_image_blocks(), 1, 100, 15)],
-    ids=["one edit", "three edits", "one edit of image blocks"],
+    [
+        (rich(), 1, 100, 26),
+        (rich(), 3, 30, 1),
+        (rich_in_image_blocks(), 1, 100, 15),
+        (rich_in_fast_layers(), 1, 100, 15),
+        (rich_in_fast_layers(), 2, 50, 1),
+    ],
+    ids=[
+        "one edit",
+        "three edits",
+        "one edit of image blocks",
+        "one edit of fast layers",
+        "two edits of fast layers",
+    ],
 )
 def test_morphs_without_recorded_changes_preserve_the_function(
     network: Network, edits: int, draws: int, min_preserved: int

@@ -65,6 +65,15 @@ def test_parameters_of_single_members_are_not_decayed() -> None:
     assert {id(parameter) for parameter in decayed_parameters(module)} == weights
 
 
+def test_factor_of_the_optimiser_multiplies_those_of_layers() -> None:
+    module = build(NET, (2,))
+    plain, scaled = (factors(module, param_groups(module, 0.5, f)) for f in (1.0, 0.5))
+    assert scaled == {name: (0.5 * factor, decay) for name, (factor, decay) in plain.items()}
+    (group,) = AdamW(lr_factor=0.1).make(nn.Linear(2, 2, bias=False), lr=1.0).param_groups
+    set_learning_rate([group], 0.3)
+    assert group["lr"] == pytest.approx(0.03)
+
+
 def test_shared_parameters_are_in_one_group_once() -> None:
     shared = nn.Linear(3, 3)
     groups = param_groups(nn.Sequential(shared, shared), 0.1)

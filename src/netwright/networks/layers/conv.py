@@ -199,7 +199,8 @@ class Conv(WeightedLeaf):
         target_map: ChannelMap | None,
     ) -> ChannelMap | None:
         tap = centre_tap(child)
-        if tap is None or not can_be_identity(self.normalisation, self.activation, input_map):
+        keeps_input = can_be_identity(self.normalisation, self.activation, input_map)
+        if tap is None or self.pool > 1 or not keeps_input:
             return None
         transfer, convs = morphism.transfer, conv_modules(child)
         n_parent, inherited_params = n_channels(input_map.parent_shape), transfer.inherited_params

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from netwright.networks.interfaces.layer import Leaf
+from netwright.networks.interfaces.channel_map import NEW, ChannelMap
+from netwright.networks.interfaces.layer import BuiltNetwork, Leaf, Morphism
+from netwright.networks.interfaces.morphism_rules import start_afresh
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.checks import check_images, check_positive
 
 _MAX_PATCHES = 200_000
-"""Patches whose covariance is computed: enough for three digits of its entries."""
+"""Patches whose covariance is computed, from the same positions of all images: enough for three
+digits of its entries."""
 _MAX_IMAGES = 512
 """Images that they are taken from."""
 _VARIANCE_FLOOR = 5e-4
@@ -40,10 +43,12 @@ class _Whitening(nn.Module):
     def init_from_data(self, x: Tensor, targets: Tensor) -> None:
         """Set the filters to the principal directions of patches of x (rows, c, h, w), scaled."""
         n_filters, (kernel, _) = len(self.weight) // 2, self.weight.shape[2:]
-        images = x[:_MAX_IMAGES].float().contiguous()
-        patches = nn.functional.unfold(images, kernel)  # (rows, c k k, positions)
-        patches = patches.transpose(1, 2).flatten(0, 1)  # (patches, c k k)
-        patches = patches[torch.randperm(len(patches))[:_MAX_PATCHES]]
+        images = x[:_MAX_IMAGES].float()
+        windows = images.unfold(2, kernel, 1).unfold(3, kernel, 1)  # a view (rows, c, h', w', k, k)
+        h, w = windows.shape[2:4]
+        positions = torch.randperm(h * w)[: max(1, _MAX_PATCHES // len(images))]
+        patches = windows[:, :, positions // w, positions % w]  # (rows, c, positions, k, k)
+        patches = patches.transpose(1, 2).flatten(0, 1).flatten(1)  # (patches, c k k)
         covariance = patches.T @ patches / len(patches)
         variances, directions = torch.linalg.eigh(covariance)  # ascending, in columns
         scaled = directions / (variances.clamp(min=0) + _VARIANCE_FLOOR).sqrt()
@@ -89,3 +94,32 @@ class Whitening(Leaf):
         n_filters = min(shape[0] * self.kernel**2, self.max_components)
         h, w = ((side - self.kernel) // self.stride + 1 for side in shape[1:])
         return (2 * n_filters, h, w)
+
+    # Weight inheritance
+
+    def inherit(
+        self,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
+    ) -> ChannelMap:
+        """Share the components of the same patches; other patches have other components."""
+        parent_layer, transfer = parent.network, morphism.transfer
+        assert isinstance(parent_layer, Whitening)
+        if parent_layer.kernel != self.kernel or not input_map.is_identity:
+            return start_afresh(transfer, parent, child, input_map, target_map)
+        if parent_layer.stride != self.stride:
+            change = f"stride {self.stride} instead of {parent_layer.stride}"
+            transfer.record_change(child.position, change)
+        parent_filters, filters = (
+            built.submodule("", _Whitening).weight.unflatten(0, (2, -1))
+            for built in (parent, child)
+        )  # (2, components, c, k, k): the components and their negatives
+        n_parent, n_child = parent_filters.shape[1], filters.shape[1]
+        n_shared = min(n_parent, n_child)
+        filters[:, :n_shared] = parent_filters[:, :n_shared]
+        origin = torch.full((2, n_child), NEW)
+        origin[:, :n_shared] = torch.arange(2 * n_parent).view(2, n_parent)[:, :n_shared]
+        return ChannelMap(parent.output_shape, child.output_shape, origin.flatten())

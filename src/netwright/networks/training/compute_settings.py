@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,9 @@ def default_settings(device: torch.device) -> ComputeSettings:
     return ComputeSettings(torch.float16, loss_scaling=True)
 
 
-def fastest_settings(module: nn.Module, inputs: Tensor) -> ComputeSettings:
+def fastest_settings(
+    module: nn.Module, inputs: Tensor, max_seconds: float = math.inf
+) -> ComputeSettings:
     """Return the fastest settings of a module on the CPU, by timing steps of a copy of it.
 
     bfloat16 is several times slower than float32 on processors without it, and threads that share
@@ -49,33 +52,47 @@ def fastest_settings(module: nn.Module, inputs: Tensor) -> ComputeSettings:
     Args:
         module: On the CPU; it is not changed.
         inputs: (n, ...) a batch of training rows: threads pay for large ones only.
+        max_seconds: No step begins after so many seconds; what has not been timed is not chosen.
     """
+    ends_at = time.monotonic() + max_seconds
     module = copy.deepcopy(module).train()
     best, available = ComputeSettings(), torch.get_num_threads()
-    best_seconds = _step_seconds(module, inputs, best)
+    best_seconds = _step_seconds(module, inputs, best, ends_at)
     options = [replace(best, autocast_dtype=torch.bfloat16)]
     if available > 1:
         options.append(ComputeSettings(n_threads=1))
     for option in options:
         if option.n_threads == 1:  # in the precision that has won
             option = replace(best, n_threads=1)
-        seconds = _step_seconds(module, inputs, option)
+        seconds = _step_seconds(module, inputs, option, ends_at)
         if seconds < best_seconds:
             best, best_seconds = option, seconds
     return best
 
 
-def _step_seconds(module: nn.Module, inputs: Tensor, settings: ComputeSettings) -> float:
-    """Return the seconds of a forward and a backward pass, after one that is not timed."""
+def _step_seconds(
+    module: nn.Module, inputs: Tensor, settings: ComputeSettings, ends_at: float
+) -> float:
+    """Return the seconds of a forward and a backward pass, after one that is not timed.
+
+    Infinite if none could begin before `ends_at`, or a layer does not compute in this precision.
+    """
     seconds = []
     with torch.random.fork_rng(devices=[]), threads(settings.n_threads):
         for _ in range(1 + _N_TIMED_STEPS):
-            start_time = time.perf_counter()
-            with autocast(settings, torch.device("cpu")):
-                outputs = module(inputs)
-            outputs.float().square().mean().backward()
-            seconds.append(time.perf_counter() - start_time)
-    return min(seconds[1:])
+            start_time = time.monotonic()
+            if start_time >= ends_at:
+                break
+            try:
+                with autocast(settings, torch.device("cpu")):
+                    outputs = module(inputs)
+                outputs.float().square().mean().backward()
+            except RuntimeError:
+                if settings.autocast_dtype is None:  # the training itself would fail
+                    raise
+                return math.inf
+            seconds.append(time.monotonic() - start_time)
+    return min(seconds[1:], default=math.inf)
 
 
 def autocast(settings: ComputeSettings, device: torch.device) -> torch.autocast:

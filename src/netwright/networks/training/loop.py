@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -119,7 +119,8 @@ def train(
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     settings = default_settings(device)
     if is_timed and is_image and device.type == "cpu":
-        settings = fastest_settings(module, train_set.inputs[: recipe.batch_size])
+        max_seconds = _MAX_TIMING_SHARE * (deadline - time.monotonic())
+        settings = fastest_settings(module, train_set.inputs[: recipe.batch_size], max_seconds)
     # dropout draws from the global generator
     with torch.random.fork_rng(devices=[]), threads(settings.n_threads):
         torch.manual_seed(seed)
@@ -177,6 +178,8 @@ def _check_trainable(recipe: Training, module: nn.Module, train_set: LabelledDat
         )
 
 
+_MAX_TIMING_SHARE = 0.1
+"""Share of the time after which no further step is timed to choose precision and threads."""
 _TIMED_ROWS = 128
 """Validation rows that are predicted to estimate the time for all."""
 _MAX_PREDICTION_SHARE = 0.3
@@ -265,9 +268,9 @@ class _TrainingLoop:
         self.checkpoint_folder = checkpoint_folder
         self.start_time = self.saved_at = time.monotonic()
         self.state = TrainingState(0.0, 0, 0.0)
-        if checkpoint_folder is not None:
-            restored = load_checkpoint(checkpoint_folder, module, self.optimizer)
-            self.state = restored or self.state
+        restored = checkpoint_folder and load_checkpoint(checkpoint_folder, module, self.optimizer)
+        if restored:  # at least one step is left, after which the weights are validated
+            self.state = replace(restored, step=min(restored.step, self.n_steps - 1))
         self.clock = TrainingClock(deadline, self.state.progress, self.start_time)
         self.n_rows = 0
         self._n_timed_rows, self._timed_seconds = 0, 0.0
@@ -308,13 +311,14 @@ class _TrainingLoop:
         return self._n_timed_rows / self._timed_seconds if self._timed_seconds else 0.0
 
     def _save_if_due(self, progress: float, step: int) -> None:
-        if self.checkpoint_folder is None:
+        if self.checkpoint_folder is None or progress >= 1:
             return
         now = time.monotonic()
         if now - self.saved_at >= _CHECKPOINT_SECONDS:
             seconds = self.state.seconds + now - self.start_time
             state = TrainingState(progress, step, seconds)
-            save_checkpoint(self.checkpoint_folder, self.module, self.optimizer, state)
+            with suppress(OSError):  # a full disk costs the checkpoint, not the training
+                save_checkpoint(self.checkpoint_folder, self.module, self.optimizer, state)
             self.saved_at = time.monotonic()
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
 from netwright.networks.training.optimizers import Optimizer
-from netwright.networks.training.param_groups import param_groups
+from netwright.networks.training.param_groups import decayed_parameters, param_groups
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration (Jordan et al. 2024, kellerjordan.github.io/posts/muon)."""
@@ -113,23 +113,29 @@ class Muon(Optimizer):
     def make(self, module: nn.Module, lr: float) -> torch.optim.Optimizer:
         if not 0 <= self.momentum < 1:
             raise InfeasibleCandidate(expected("momentum", "in [0, 1)", self.momentum))
-        matrices = [weight for weight in module.parameters() if weight.dim() == 2]
-        head = matrices[-1] if matrices else None
+        factors = self._adam_factors(module)
         groups: list[dict[str, Any]] = []
         for group in param_groups(module, self.weight_decay):
             by_kind: dict[float | None, list[nn.Parameter]] = {}
             for weight in group["params"]:
-                by_kind.setdefault(self._adam_factor(weight, head), []).append(weight)
+                by_kind.setdefault(factors[weight], []).append(weight)
             for factor, weights in by_kind.items():
                 settings = {"params": weights, "muon": factor is None}
                 total_factor = group["factor"] * (1.0 if factor is None else factor)
                 groups.append(group | settings | {"factor": total_factor})
         return MuonAndAdam(groups, lr, self.momentum, (0.9, 0.95))
 
-    def _adam_factor(self, weight: nn.Parameter, head: nn.Parameter | None) -> float | None:
-        """Return the factor of a weight that Adam updates; None if Muon does."""
-        if weight is head:
-            return self.head_factor
-        if weight.dim() == 4:
-            return None if weight.shape[1] > 1 else self.depthwise_factor
-        return None if weight.dim() == 2 else self.bias_factor
+    def _adam_factors(self, module: nn.Module) -> dict[nn.Parameter, float | None]:
+        """Return the factor of each weight that Adam updates, and None for those of Muon."""
+        factors: dict[nn.Parameter, float | None] = dict.fromkeys(
+            module.parameters(), self.bias_factor
+        )
+        head = None
+        for weight in decayed_parameters(module):  # biases may have two axes, but are none of these
+            if weight.dim() == 2:
+                factors[weight], head = None, weight
+            elif weight.dim() == 4:
+                factors[weight] = None if weight.shape[1] > 1 else self.depthwise_factor
+        if head is not None:  # the last dense layer
+            factors[head] = self.head_factor
+        return factors

@@ -1,0 +1,143 @@
+"""The whitened stem: fixed filters that decorrelate the pixels of patches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from network_tools import batch
+from torch import Tensor, nn
+
+from netwright.errors import InfeasibleCandidate
+from netwright.networks.build import build, infer_output_shape
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers import whitening
+from netwright.networks.layers.basic import GlobalPool
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
+from netwright.networks.layers.whitening import Whitening
+from netwright.networks.training.data_dependent_init import initialize_from_data
+from netwright.networks.training.labelled_data import LabelledData
+from netwright.networks.training.loop import train
+from netwright.networks.training.recipe import Training
+
+
+def smooth_images(n: int = 300, side: int = 10) -> Tensor:
+    """Images (n, 3, side, side) whose neighbouring pixels and channels are alike."""
+    noise = torch.randn(n, 3, side + 4, side + 4)
+    blurred = nn.functional.avg_pool2d(noise, 5, stride=1)
+    images = blurred + 0.5 * blurred.mean(1, keepdim=True)
+    return images / images.std()
+
+
+def initialised(layer: Whitening, images: Tensor) -> nn.Module:
+    module = build(layer, tuple(images.shape[1:]))
+    initialize_from_data(module, LabelledData(images, torch.zeros(len(images))), seed=0)
+    return module
+
+
+def second_moments(outputs: Tensor) -> Tensor:
+    """(channels, channels) means of products over rows and positions."""
+    channels = outputs.transpose(0, 1).flatten(1)
+    return channels @ channels.T / channels.shape[1]
+
+
+def test_outputs_on_training_patches_are_uncorrelated_with_variance_one() -> None:
+    images = smooth_images()
+    outputs = initialised(Whitening(), images)(images)
+    moments = second_moments(outputs[:, :12])
+    before = second_moments(nn.functional.unfold(images, 2))
+    assert (before / before.diagonal().mean() - torch.eye(12)).abs().max() > 0.5
+    # the floor of the variances leaves directions of little variance a bit below 1
+    torch.testing.assert_close(moments, torch.eye(12), rtol=0, atol=0.15)
+
+
+def test_second_half_are_the_negatives_of_the_first() -> None:
+    images = smooth_images(20)
+    components, negatives = initialised(Whitening(), images)(images).chunk(2, dim=1)
+    assert torch.equal(negatives, -components)
+    assert components.abs().min() > 0
+
+
+def test_components_of_most_variance_are_kept() -> None:
+    images = smooth_images()
+    all_filters = initialised(Whitening(), images).weight
+    few_filters = initialised(Whitening(max_components=4), images).weight
+    torch.testing.assert_close(few_filters[:4], all_filters[:4])
+    norms = all_filters[:12].flatten(1).norm(dim=1)  # 1 / standard deviation
+    assert (norms[1:] > norms[:-1]).all()
+
+
+def test_directions_without_variance_stay_finite() -> None:
+    images = smooth_images()[:, :1].expand(-1, 3, -1, -1)  # three equal channels
+    module = initialised(Whitening(), images)
+    assert module.weight.isfinite().all()
+    assert module(images).abs().max() < 30
+    assert initialised(Whitening(), torch.zeros(4, 3, 5, 5)).weight.isfinite().all()
+
+
+def test_filters_copy_pixels_before_images_are_seen() -> None:
+    module, x = build(Whitening(max_components=4), (2, 5, 5)), batch((2, 5, 5), 3)
+    # the four pixels of a patch of the first channel
+    pixels = [x[:, 0, i : i + 4, j : j + 4] for i in (0, 1) for j in (0, 1)]
+    torch.testing.assert_close(module(x)[:, :4], torch.stack(pixels, 1))
+
+
+def test_filters_depend_on_images_and_seed_alone() -> None:
+    images, generator_state = smooth_images(), torch.get_rng_state()
+    first, again = initialised(Whitening(), images), initialised(Whitening(), images)
+    assert torch.equal(first.weight, again.weight)
+    assert torch.equal(torch.get_rng_state(), generator_state)
+
+
+def test_few_patches_of_all_images_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = smooth_images()
+    images[:150] *= 0.1  # a sample of these alone would have other variances
+    whole = initialised(Whitening(), images)
+    monkeypatch.setattr(whitening, "_MAX_PATCHES", 6000)  # 20 of 81 positions
+    sampled = initialised(Whitening(), images)
+    assert not torch.equal(sampled.weight, whole.weight)
+    moments = second_moments(sampled(images)[:, :12])
+    torch.testing.assert_close(moments, torch.eye(12), rtol=0, atol=0.4)
+
+
+def test_whitening_is_saved_but_not_trained() -> None:
+    images = smooth_images(40)
+    network = (Whitening(), Conv(4), GlobalPool(), Linear(2))
+    module = build(network, (3, 10, 10))
+    rows = LabelledData(images, torch.arange(40) % 2)
+    initialize_from_data(module, rows, seed=0)
+    assert [*module[0].parameters()] == []
+    filters = module.state_dict()["0.weight"].clone()
+    train(Training(network, epochs=2, lr=0.1), module, rows, images, lambda out: 0.0, seed=0)
+    assert torch.equal(module.state_dict()["0.weight"], filters)
+    loaded = build(network, (3, 10, 10))
+    loaded.load_state_dict(module.state_dict())
+    torch.testing.assert_close(loaded.eval()(images), module(images))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (Whitening(), (3, 8, 9), (24, 7, 8)),
+        (Whitening(3), (3, 8, 9), (54, 6, 7)),
+        (Whitening(3), (8, 8, 9), (64, 6, 7)),
+        (Whitening(3, stride=2, max_components=5), (3, 8, 9), (10, 3, 4)),
+        (Whitening(8), (1, 8, 8), (64, 1, 1)),
+    ],
+)
+def test_output_shape_is_inferred(layer: Whitening, shape: Shape, expected: Shape) -> None:
+    assert layer.infer_shape(shape) == infer_output_shape(layer, shape) == expected
+    assert build(layer, shape)(batch(shape, 2)).shape[1:] == expected
+
+
+def test_patches_larger_than_the_image_are_refused() -> None:
+    with pytest.raises(InfeasibleCandidate, match=r"Whitening cannot take \(3, 4, 9\)"):
+        build(Whitening(5), (3, 4, 9))
+
+
+@pytest.mark.parametrize("field", ["kernel", "stride", "max_components"])
+def test_sizes_below_one_are_refused(field: str) -> None:
+    with pytest.raises(InfeasibleCandidate, match=f"{field} must be at least 1, got 0"):
+        build(Whitening(**{field: 0}), (3, 8, 8))
+    with pytest.raises(InfeasibleCandidate, match="must be images"):
+        build(Whitening(), (8,))
