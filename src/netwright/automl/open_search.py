@@ -24,7 +24,12 @@ from netwright.automl.spaces import check_space_fits_task, space_for, space_name
 from netwright.automl.tabular.families import NETWORK_FAMILIES, check_families
 from netwright.automl.tabular.portfolio_then_halving import portfolio_then_halving
 from netwright.automl.task_metadata import TaskMetadata
-from netwright.automl.time_allocation import SearchKind, n_folds, time_budget
+from netwright.automl.time_allocation import (
+    SearchKind,
+    comparison_seconds,
+    n_folds,
+    time_budget,
+)
 from netwright.catalog import DEFAULT_STRATEGY
 from netwright.data.task import Task, summary
 from netwright.errors import InputError, expected
@@ -104,7 +109,7 @@ def open_search(
             tuple(baselines),
             image_epochs(metadata),
             metadata.rows,
-            math.inf if is_counted else time.search,
+            math.inf if is_counted else comparison_seconds(time),
             budget.n_workers,
         )
     if metadata.image or isinstance(algorithm, OneShot):

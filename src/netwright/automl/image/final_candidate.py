@@ -28,6 +28,11 @@ _MIN_EPOCHS_TO_DECIDE = 4.0
 """Passes over the rows below which the order of candidates tells nothing: fast learners lead."""
 _MIN_FINAL_EPOCHS = 10.0
 """A network is as wide as lets it pass over the rows so often: wider is better, but learns later."""
+_MIN_FINAL_EPOCHS_OF_SLOW = 25.0
+"""The same for data on which nothing much is learnt at first: a plateau has to be left."""
+_MIN_EPOCHS_OF_SLOW, _SLOW_SHARE = 2.0, 0.3
+"""Epochs after which data count as slow if the accuracy has covered less than this share of the way
+from that of the most frequent class to 1."""
 _WIDTH_EXPONENT, _THREADS_EXPONENT = 1.4, 0.65
 """Images per second are proportional to width ** -1.4 and threads ** 0.65 (width 16 to 64)."""
 _FINAL_WIDTHS = (16, 24, 32, 48, 64, 96)
@@ -144,8 +149,22 @@ def final_candidate(
     def epochs(width: int) -> float:
         return float(rate / _relative_cost(width) * seconds / n_rows)
 
-    affordable = [width for width in _FINAL_WIDTHS if epochs(width) >= _MIN_FINAL_EPOCHS]
+    required = _MIN_FINAL_EPOCHS_OF_SLOW if learns_slowly(search, trial) else _MIN_FINAL_EPOCHS
+    affordable = [width for width in _FINAL_WIDTHS if epochs(width) >= required]
     return with_width(trial.candidate, max(affordable, default=SEARCH_WIDTH))
+
+
+def learns_slowly(search: FinishedSearch, trial: Trial) -> bool:
+    """Return whether a trial of two epochs or more is still near the most frequent class."""
+    task, accuracy = search.task, trial.metrics.get("accuracy")
+    if (
+        not task.classes
+        or accuracy is None
+        or trial.metrics.get("epochs", 0.0) < _MIN_EPOCHS_OF_SLOW
+    ):
+        return False
+    majority = np.bincount(task.target[task.train]).max() / len(task.train)
+    return bool(accuracy < majority + _SLOW_SHARE * (1 - majority))
 
 
 def _relative_cost(width: int) -> float:
