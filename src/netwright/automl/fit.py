@@ -35,7 +35,7 @@ from netwright.automl.time_allocation import (
     MIN_EXPORT_SECONDS,
     n_finals,
 )
-from netwright.data.task import Task
+from netwright.data.task import Images, Task
 from netwright.errors import wording
 from netwright.strategies.no_search import NoSearchStrategy
 from netwright.study.progress.callbacks import CallbackList, Verbose, open_callbacks
@@ -104,17 +104,17 @@ def run_and_deliver(
     used_before = seconds_used(study)
     n_ended_before = _n_ended(study)
     importing = Thread(target=import_export_libraries, daemon=True)
+    is_image = isinstance(opened.task.features, Images)
     without_search = isinstance(study.strategy, NoSearchStrategy)
     final_executor = executor_of_final(opened, n_finals(budget.seconds, budget.n_workers))
 
     def prepare_then_notify(event: Event) -> None:
-        # while trials run: at the end time is short, and at the start imports would delay the workers
-        starts_trial = isinstance(event, TrialStarted)
-        if starts_trial and importing.ident is None and budget.seconds is not None:
+        # while trials run: at the end time is short, and at the start imports would delay the
+        # workers; the first trial of a search of images is timed, and should not be slowed down
+        waits = is_image and not without_search
+        is_time = isinstance(event, TrialEnded if waits else TrialStarted)
+        if is_time and importing.ident is None and budget.seconds is not None:
             importing.start()
-        # the first trial of a search shows how fast this machine is, and should not be slowed down
-        is_time = starts_trial if without_search else isinstance(event, TrialEnded)
-        if is_time and budget.seconds is not None:
             start_early(final_executor, opened)
         notify(event)
 

@@ -66,7 +66,7 @@ def choose(
     """What is chosen where steps take so long; other settings may not be timed."""
     monkeypatch.setattr(
         compute_settings,
-        "_step_seconds",
+        "step_seconds",
         lambda module, inputs, settings, ends_at: seconds[settings],
     )
     return fastest_settings(nn.Linear(3, 2), torch.zeros(4, 3))

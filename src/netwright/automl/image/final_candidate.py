@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from contextlib import suppress
 
 import numpy as np
@@ -12,8 +13,14 @@ from netwright.automl.finished_search import FinishedSearch
 from netwright.automl.image.default_configs import SEARCH_WIDTH
 from netwright.automl.image.space import WIDTHS
 from netwright.errors import BrokenFile
-from netwright.files.json_files import read_json
-from netwright.files.run_layout import CURVE, VALIDATION
+from netwright.files.run_layout import VALIDATION
+from netwright.pipelines.models.network import training_rows_per_second
+from netwright.pipelines.pipeline import (
+    as_pipeline,
+    cached_preprocessor,
+    recipe_of,
+    target_transform_of,
+)
 from netwright.space.candidate import Candidate
 from netwright.trials.held_out import read_predictions
 from netwright.trials.losses import row_losses
@@ -33,8 +40,8 @@ _MIN_FINAL_EPOCHS_OF_SLOW = 25.0
 _MIN_EPOCHS_OF_SLOW, _SLOW_SHARE = 2.0, 0.3
 """Epochs after which data count as slow if the accuracy has covered less than this share of the way
 from that of the most frequent class to 1."""
-_WIDTH_EXPONENT, _THREADS_EXPONENT = 1.4, 0.65
-"""Images per second are proportional to width ** -1.4 and threads ** 0.65 (width 16 to 64)."""
+_WIDTH_EXPONENT = 1.4
+"""Images per second are proportional to width ** -1.4 (width 16 to 64)."""
 _FINAL_WIDTHS = (16, 24, 32, 48, 64, 96)
 
 
@@ -132,26 +139,33 @@ def final_candidate(
 
     Args:
         search: the search of the trial.
-        trial: whose learning curve says how fast it learns.
+        trial: whose score says whether it learns slowly.
         seconds: of the final training; infinite to keep the width.
         n_threads: of the final training.
     """
     if math.isinf(seconds) or not searches_quality_alone(search):
         return trial.candidate
-    try:
-        curve = read_json(search.trial_folder(trial.id), CURVE)
-        rate, rate_threads = float(curve["rows_per_second"]), int(curve["n_threads"])
-    except (BrokenFile, KeyError, TypeError, ValueError):
-        return trial.candidate
-    rate *= (n_threads / rate_threads) ** _THREADS_EXPONENT
-    n_rows = len(search.task.train) + len(search.task.validation)
-
-    def epochs(width: int) -> float:
-        return float(rate / _relative_cost(width) * seconds / n_rows)
-
     required = _MIN_FINAL_EPOCHS_OF_SLOW if learns_slowly(search, trial) else _MIN_FINAL_EPOCHS
-    affordable = [width for width in _FINAL_WIDTHS if epochs(width) >= required]
-    return with_width(trial.candidate, max(affordable, default=SEARCH_WIDTH))
+    n_rows = len(search.task.train) + len(search.task.validation)
+    started_at, best = time.monotonic(), trial.candidate
+    for width in _FINAL_WIDTHS:
+        candidate = with_width(trial.candidate, width)
+        rate = _rows_per_second(search, candidate, n_threads)
+        if rate * (seconds - (time.monotonic() - started_at)) / n_rows < required:
+            break
+        best = candidate
+    return best
+
+
+def _rows_per_second(search: FinishedSearch, candidate: Candidate, n_threads: int) -> float:
+    """Measure how many images a second the candidate's network trains on in this process."""
+    task = search.task
+    pipeline = as_pipeline(search.space.fill(candidate), task)
+    preprocessor = cached_preprocessor(pipeline, task)
+    input_spec = preprocessor.input_spec(target_transform_of(task, pipeline).n_outputs)
+    recipe = recipe_of(pipeline)
+    inputs = preprocessor.transform(task.features.take(task.train[: recipe.batch_size]))
+    return training_rows_per_second(recipe, input_spec, inputs, n_threads)
 
 
 def learns_slowly(search: FinishedSearch, trial: Trial) -> bool:

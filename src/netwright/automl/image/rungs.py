@@ -36,7 +36,7 @@ _MIN_COMPARED = 3
 """With fewer candidates on the first rung a comparison is not worth its time."""
 _MAX_LOSS_RATIO = 0.98
 """A challenger's log loss on the first rung must be below this times the default's."""
-_SLOWDOWN = 1.3
+_SLOWDOWN = 1.15
 """Of a trial beside another one, which shares memory and caches."""
 _RELATIVE_COSTS = {"channels": 2.0, "rows": 0.3, "columns": 0.3}
 """View -> time of an epoch, relative to the default's; 1 for others (28 x 28 pixels, 3 channels)."""

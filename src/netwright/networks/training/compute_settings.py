@@ -57,36 +57,45 @@ def fastest_settings(
     ends_at = time.monotonic() + max_seconds
     module = copy.deepcopy(module).train()
     best, available = ComputeSettings(), torch.get_num_threads()
-    best_seconds = _step_seconds(module, inputs, best, ends_at)
+    best_seconds = step_seconds(module, inputs, best, ends_at)
     options = [replace(best, autocast_dtype=torch.bfloat16)]
     if available > 1:
         options.append(ComputeSettings(n_threads=1))
     for option in options:
         if option.n_threads == 1:  # in the precision that has won
             option = replace(best, n_threads=1)
-        seconds = _step_seconds(module, inputs, option, ends_at)
+        seconds = step_seconds(module, inputs, option, ends_at)
         if seconds < best_seconds:
             best, best_seconds = option, seconds
     return best
 
 
-def _step_seconds(
-    module: nn.Module, inputs: Tensor, settings: ComputeSettings, ends_at: float
+def step_seconds(
+    module: nn.Module, inputs: Tensor, settings: ComputeSettings, ends_at: float = math.inf
 ) -> float:
     """Return the seconds of a forward and a backward pass, after one that is not timed.
 
-    Infinite if none could begin before `ends_at`, or a layer does not compute in this precision.
+    Args:
+        module: In training mode; its gradients and statistics change.
+        inputs: (n, ...) a batch, on the module's device.
+        settings: Precision and threads.
+        ends_at: `time.monotonic()` from which on no pass begins.
+
+    Returns:
+        Infinity if no pass could be timed, or a layer does not compute in this precision.
     """
-    seconds = []
+    seconds, device = [], inputs.device
     with torch.random.fork_rng(devices=[]), threads(settings.n_threads):
         for _ in range(1 + _N_TIMED_STEPS):
             start_time = time.monotonic()
             if start_time >= ends_at:
                 break
             try:
-                with autocast(settings, torch.device("cpu")):
+                with autocast(settings, device):
                     outputs = module(inputs)
                 outputs.float().square().mean().backward()
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
             except RuntimeError:
                 if settings.autocast_dtype is None:  # the training itself would fail
                     raise
