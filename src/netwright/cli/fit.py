@@ -134,9 +134,7 @@ def _kind_of_objectives(goal: Goal) -> RequestedTaskKind:
     return "regression" if are_of_regression.pop() else "classification"
 
 
-def _print_opening(
-    task: Task, opened: OpenedSearch, budget: SearchBudget, method: Method
-) -> None:
+def _print_opening(task: Task, opened: OpenedSearch, budget: SearchBudget, method: Method) -> None:
     """Print the data, notes about it, the budget and the run folder."""
     study, nothing_to_do = opened.study, is_finished(opened, budget)
     print_wrapped(summary(task), hanging_indent="    ")

@@ -181,8 +181,9 @@ def _stem(side: int) -> tuple[Network, ...]:
     The cost of all later layers is proportional to the number of pixels.
     """
     stride = stem_stride(side)
+    kernel = min(side, max(2, stride + 1))
     stems: dict[str, Network] = {
-        "whitened": (Whitening(max(2, stride + 1), stride), Activation(_ACTIVATION)),
+        "whitened": (Whitening(kernel, stride), Activation(_ACTIVATION)),
         "conv": Conv(
             OneOf(8, 16, 24, 32), max(3, stride // 2 * 2 + 1), stride, activation=_ACTIVATION
         ),
