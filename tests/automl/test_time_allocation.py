@@ -10,7 +10,7 @@ import pytest
 
 from netwright.automl import time_allocation
 from netwright.automl.task_metadata import TaskMetadata
-from netwright.automl.time_allocation import n_folds, search_seconds, time_budget
+from netwright.automl.time_allocation import n_finals, n_folds, search_seconds, time_budget
 from netwright.trials.time_budget import TimeBudget
 
 SMALL = TaskMetadata("binary", 500, columns=10, classes=2)
@@ -94,3 +94,18 @@ def test_without_time_limit_seconds_are_infinite() -> None:
     assert n_folds(None, 2, SMALL) == 8
     budget = time_budget(None, 2, replace(SMALL, folds=8))
     assert {budget.search, budget.trial, budget.fold, budget.supernet} == {math.inf}
+
+
+def test_images_keep_most_of_their_time_for_the_final_training() -> None:
+    for seconds in (60.0, 120.0, 600.0):
+        budget = time_budget(seconds, 2, IMAGES)
+        assert budget.search <= 0.33 * seconds
+        assert budget.baseline <= budget.trial
+    assert time_budget(8, 2, IMAGES).search == pytest.approx(0.7 * 8)  # one model, and no more
+    assert time_budget(60, 2, IMAGES, "supernet").search == pytest.approx(36.0)
+
+
+def test_two_final_networks_from_five_minutes_on_with_two_workers() -> None:
+    assert [n_finals(seconds, 2) for seconds in (None, 60.0, 299.0, 300.0)] == [1, 1, 1, 2]
+    assert n_finals(3600.0, 1) == 1
+    assert n_finals(3600.0, 16) == 2

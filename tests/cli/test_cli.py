@@ -339,6 +339,18 @@ def test_images_and_a_built_in_name(folder: Path, capsys: pytest.CaptureFixture[
         ).out
     )
     assert found["best"]["metrics"]["test"]["accuracy"] > 0.9
+    assert found["trials"] == 2  # the final training is not one of them
+    board = json.loads(Said(capsys, "leaderboard", str(run), "--json").out)
+    (final,) = (row for row in board if row["what"].startswith("final: "))
+    assert final["trial"] == found["best"]["trial"] == 3
+    assert final["delivered"]
+    assert final["front"]
+    assert final["seconds"] > 0.5
+    assert found["seconds"] > final["seconds"]
+    shown = Said(capsys, "show", str(run)).out
+    assert shown.startswith("trial 3: final training of 1\n")
+    assert Said(capsys, "export", str(run), "--out", str(folder / "digits.onnx")).code == 0
+    assert netwright.load(folder / "digits.onnx").card["trial"] == 3
     x = np.zeros((2, 8, 8), np.uint8)
     np.savez(folder / "new.npz", x=x)
     said = Said(capsys, "predict", str(run), str(folder / "new.npz"))

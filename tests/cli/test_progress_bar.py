@@ -64,6 +64,17 @@ def test_status_shows_the_stage_with_its_seconds(clock: list[float]) -> None:
     assert bar(shown)[0].endswith("  0 s")
 
 
+def test_status_shows_the_time_left_of_the_final_training(clock: list[float]) -> None:
+    shown = FitProgress(SearchBudget(60)).with_study(study())
+    shown(StageStarted("training", "the final model: 3 conv 16"))
+    clock[0] += 2
+    running = (RunningTrial(trial(2), "3 conv 16", 2.0),)
+    shown(Tick(2.0, running, "", 1, seconds_left=31.0))
+    assert bar(shown) == [" training   the final model: 3 conv 16  2 s, 31 s left"]
+    shown(Tick(2.0, running, "", 1, seconds_left=None))
+    assert bar(shown) == [" training   the final model: 3 conv 16  2 s"]
+
+
 def test_status_shows_running_trials_before_the_first_ends(clock: list[float]) -> None:
     shown = FitProgress(SearchBudget(60)).with_study(study())
     shown(SearchStarted((Objective("balanced_accuracy", "max"),), 51.6, None))

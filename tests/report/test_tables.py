@@ -94,6 +94,7 @@ def test_partial_fidelity_trials_come_later_and_are_labelled() -> None:
 @pytest.mark.parametrize(
     ("origin", "prefix"),
     [("baseline", "baseline: "), ("supernet", "supernet: "), ("supernet, model", "supernet: "),
+     ("final training", "final: "),
      ("model", "")],
 )  # fmt: skip
 def test_rows_label_baselines_and_supernet_trials(origin: str, prefix: str) -> None:

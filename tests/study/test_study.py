@@ -219,6 +219,23 @@ def test_trial_over_its_own_time_is_infeasible(space: Any, tmp_path: Path) -> No
     assert study.trials[2].error == "took longer than 1 s"
 
 
+def test_baselines_have_a_time_limit_of_their_own(space: Any, tmp_path: Path) -> None:
+    seconds: list[float] = []
+
+    def measure(job: Job) -> Metrics:
+        seconds.append(job.deadline - time.monotonic())
+        return {"loss": 1.0}
+
+    measure.metrics = ("loss",)  # type: ignore[attr-defined]  # functions take attributes
+    rng = np.random.default_rng(0)
+    study = make_study(
+        space, tmp_path, evaluator=measure, objectives=[LOSS], baselines=[space.sample(rng)],
+        time=TimeBudget(trial=50.0, baseline=5.0),
+    )  # fmt: skip
+    study.run(trials=2, seconds=100)
+    assert seconds == pytest.approx([5.0, 50.0], abs=1.0)
+
+
 class Patient(InProcess):
     """Notes after how many seconds each trial would count as hanging; trials take 100 s."""
 
@@ -674,3 +691,16 @@ def test_ensemble_trial_needs_its_spec(space: Any, tmp_path: Path) -> None:
     for origin, spec in (("ensemble", None), ("constant", EnsembleSpec.of({1: 1.0}))):
         with pytest.raises(InputError, match="given for the origin ensemble"):
             study.add_trial(Proposal(Candidate({}), origin=origin), lambda folder: {}, spec)
+
+
+def test_added_trial_takes_its_own_time_or_the_given_one(space: Any, tmp_path: Path) -> None:
+    study = make_study(space, tmp_path, objectives=[LOSS]).run(trials=1)
+    proposal = Proposal(study.trials[0].candidate, origin="final training", parents=(1,))
+    metrics = {"loss": 0.0, "cost": 0.0}
+    measured = study.add_trial(proposal, lambda folder: metrics)
+    given = study.add_trial(proposal, lambda folder: metrics, seconds=77.0)
+    assert measured.seconds < 77.0 == given.seconds
+    reopened = make_study(space, tmp_path, objectives=[LOSS])
+    assert reopened.trials[-1].seconds == 77.0
+    reopened.run(trials=9)  # folders of final trainings are kept, wherever they rank
+    assert {2, 3} <= {int(folder.name) for folder in (tmp_path / "trials").iterdir()}

@@ -37,7 +37,9 @@ class FinalRecord:
 
     def write(self, run: Path) -> None:
         """Replace the record of a run folder."""
-        (Folder(run) / FINAL_TRAINING).write(SECONDS, json.dumps(asdict(self)))
+        folder = Folder(run) / FINAL_TRAINING
+        folder.make()
+        folder.write(SECONDS, json.dumps(asdict(self)))
 
 
 def is_unfinished(run: Path) -> bool:

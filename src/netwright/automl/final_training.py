@@ -25,7 +25,7 @@ from netwright.automl.image.final_candidate import (
     slowdown,
     z_score,
 )
-from netwright.automl.time_allocation import MIN_FINAL_SECONDS
+from netwright.automl.time_allocation import FINAL_JUDGING_SHARE, MIN_FINAL_SECONDS
 from netwright.data.task import Images
 from netwright.errors import BrokenFile
 from netwright.evaluators.default_evaluators import default_evaluator
@@ -135,7 +135,7 @@ def train_final(
         final_task(search.task),
         search.objectives,
         search.limits,
-        phase_shares=search.time_budget.phase_shares,
+        phase_shares=replace(search.time_budget.phase_shares, judging=FINAL_JUDGING_SHARE),
         until_deadline=True,
     )
     executor.open(evaluator, n_members)

@@ -63,6 +63,7 @@ class SearchSettings:
         limits: bounds on metrics.
         time: the maximum seconds of a trial and of the preparation.
         describe: names a trial in a few words for progress lines and callbacks.
+        searches: whether the strategy may propose candidates.
     """
 
     folder: Path
@@ -74,6 +75,7 @@ class SearchSettings:
     limits: Sequence[Limit]
     time: TimeBudget
     describe: Callable[[Trial], str]
+    searches: bool = True
 
 
 class SearchLoop:
@@ -130,7 +132,11 @@ class SearchLoop:
 
     def run(self) -> None:
         """Search until the budget is used, or until nothing runs and nothing is proposed."""
-        max_jobs = self._budget.trials_left(self._journal.n_budgeted_trials) + len(self._to_rerun)
+        max_jobs = self._budget.trials_left(self._journal.n_budgeted_trials)
+        if not self._settings.searches:
+            n_baselines = len(self._settings.baselines) - self._journal.n_baselines_started
+            max_jobs = min(max_jobs, max(0, n_baselines))
+        max_jobs += len(self._to_rerun)
         evaluator = self._preparation.wrap_evaluator(self._settings.evaluator)
         self._announce()
         self._executor.open(evaluator, None if math.isinf(max_jobs) else int(max_jobs))

@@ -315,6 +315,7 @@ class Study(Generic[D]):
             self.limits,
             self.time,
             self.describe,
+            self._algorithm is None or searches(self._algorithm),
         )
 
     def add_trial(

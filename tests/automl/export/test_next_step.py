@@ -21,11 +21,11 @@ from netwright.automl.export.plan import (
     key_of,
     next_step,
 )
-from netwright.automl.finished_search import FinishedSearch
+from netwright.automl.finished_search import ROUND, FinishedSearch
 from netwright.space.candidate import Candidate
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.objective import Objective
-from netwright.trials.trial import ENSEMBLE, FAMILY, Proposal, Status, Trial
+from netwright.trials.trial import ENSEMBLE, FAMILY, FINAL, Proposal, Status, Trial
 
 FOLDS: Any = SimpleNamespace(fold_tasks=(1, 2, 3))
 NOTHING: Any = None
@@ -228,3 +228,40 @@ def test_without_folds_front_then_other_trials_are_exported() -> None:
     assert step == ExportStep(TRIALS[1], "best")
     nothing: frozenset[Any] = frozenset({1, 2, 3})
     assert next_step(search, None, ExportProgress(attempted=nothing), LONG) is None
+
+
+IMAGES: Any = SimpleNamespace(
+    train=range(90), validation=range(10), groups=None, classes=(), kind="regression"
+)
+
+
+def final(number: int, rmse: float, round_: int = 0) -> Trial:
+    proposal = Proposal(Candidate({}), origin=FINAL, parents=(1,), note={ROUND: round_})
+    return Trial(number, proposal, 0, Status.DONE, {"rmse": rmse, "flops": 900.0})
+
+
+def test_final_model_is_exported_in_place_of_the_front_of_the_search() -> None:
+    """Even if it scores worse: its score is that of other rows, and it was trained for longer."""
+    search = search_of(None, task=IMAGES, trials=(*SIZED, final(7, 0.5)), cost_metric="flops")
+    assert keys(carried_out(search, None, ExportProgress())) == [7]
+    step = next_step(search, None, ExportProgress(attempted=frozenset({7})), LONG)
+    assert step == ExportStep(SIZED[1], "best")  # its file could not be written
+
+
+def test_mean_of_the_final_models_is_exported_and_then_the_best_of_them() -> None:
+    finals = (final(7, 0.5), final(8, 0.4))
+    search = search_of(None, task=IMAGES, trials=(*SIZED, *finals), cost_metric="flops")
+    mean = EnsembleSpec.of({7: 0.5, 8: 0.5})
+    assert keys(carried_out(search, None, ExportProgress())) == [mean, 8]
+
+
+def test_only_the_last_round_of_final_models_is_exported() -> None:
+    finals = (final(7, 0.1), final(8, 0.1), final(9, 0.4, round_=1))
+    search = search_of(None, task=IMAGES, trials=(*SIZED, *finals), cost_metric="flops")
+    assert keys(carried_out(search, None, ExportProgress())) == [9]
+
+
+def test_with_several_objectives_the_front_follows_the_final_model() -> None:
+    several = (Objective("rmse", "min"), Objective("flops", "min"))
+    search = search_of(None, task=IMAGES, trials=(*SIZED, final(7, 0.2)), objectives=several)
+    assert keys(carried_out(search, None, ExportProgress())) == [7, 2, 3, 4, 6]

@@ -168,7 +168,9 @@ def test_final_trainings_and_ensembles_are_not_chosen_again(searched: Searched) 
     searched.add(2, 5.0, accuracy=0.99, origin=ENSEMBLE)
     assert chosen(searched.finished()) == 1
     several = (ACCURACY, Objective("parameters", "min"))
-    searched.trials = [replace(t, metrics={**t.metrics, "parameters": 5.0}) for t in searched.trials]
+    searched.trials = [
+        replace(t, metrics={**t.metrics, "parameters": 5.0}) for t in searched.trials
+    ]
     assert chosen(searched.finished(objectives=several)) == 1
 
 

@@ -132,7 +132,7 @@ def test_search_is_over_when_the_default_leads_the_first_rung() -> None:
 
 
 @pytest.mark.parametrize(("loss", "leads"), [(0.985, False), (0.975, True)])
-def test_a_challenger_must_lead_by_two_percent(loss: float, leads: bool) -> None:  # noqa: FBT001
+def test_a_challenger_must_lead_by_two_percent(loss: float, leads: bool) -> None:
     run = Run(lambda x: {"log_loss": loss if x == 4 else 1.0, "accuracy": 0.5}).default()
     run.rung()
     assert list(run.rung()) == ([0, 4] if leads else [])

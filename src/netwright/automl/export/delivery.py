@@ -190,7 +190,7 @@ def export_best(opened: OpenedSearch, notify: Callback = ignore_event) -> float:
     best, test = exporter.best(), opened.task.test
     if best is None or test is None:
         return 0.0
-    milliseconds = exporter.rows[best[0].id].metrics["batch_latency"]  # for a thousand rows
+    milliseconds = exporter.rows[best[0].id].metrics["batch_latency_threads"]  # a thousand rows
     return milliseconds / 1000 * len(test) / 1000
 
 

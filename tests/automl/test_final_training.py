@@ -1,0 +1,279 @@
+"""After a search of images the chosen candidate is trained afresh, and kept if it is no worse."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netwright.automl.final_record import FinalRecord, is_unfinished
+from netwright.automl.final_split import final_task
+from netwright.automl.final_training import Reserve, is_due, train_final
+from netwright.automl.finished_search import ROUND, FinishedSearch, OpenedSearch
+from netwright.automl.goal import Goal
+from netwright.automl.open_search import open_search
+from netwright.automl.search_budget import SearchBudget
+from netwright.data.task import Task
+from netwright.files.run_layout import CURVE, TRAINING_CHECKPOINT, VALIDATION
+from netwright.study.journal import n_budgeted_trials
+from netwright.study.progress.events import Event, StageStarted, Tick, ignore_event
+from netwright.study.workers.executors import InProcess
+from netwright.study.workers.supervisor import JobResult
+from netwright.trials.trial import FINAL, Job, Status, Trial
+
+FREE = Reserve(0.0, 0.0)
+
+
+class Killed(BaseException):
+    """Ends a run like a signal."""
+
+
+class Trainer:
+    """Leaves the files of a trained member, with as good predictions as it is told to."""
+
+    def __init__(
+        self, task: Task, truth: tuple[float, ...] = (0.999,), stop: BaseException | None = None
+    ) -> None:
+        self.capacity, self._truth, self._stop = len(truth), truth, stop
+        self._held_out = final_task(task).validation
+        self._target = task.target[self._held_out]
+        self.evaluator: Any = None
+        self.jobs: list[Job] = []
+        self.files_before: list[list[str]] = []
+        self._results: list[JobResult] = []
+
+    @property
+    def free_slots(self) -> int:
+        return self.capacity - len(self._results)
+
+    def open(self, evaluator: Any, max_jobs: int | None = None) -> None:
+        self.evaluator = evaluator
+
+    def submit(
+        self, trial_id: int, job: Job, time_limit: float = math.inf, hang_timeout: float = math.inf
+    ) -> None:
+        self.files_before.append(sorted(path.name for path in job.folder.iterdir()))
+        (job.folder / TRAINING_CHECKPOINT).write_text("state")
+        p = self._truth[len(self.jobs)]
+        self.jobs.append(job)
+        if p < 0:
+            self._results.append(JobResult(trial_id, Status.FAILED, {}, 1.0, "out of memory"))
+            return
+        predictions = np.full((len(self._target), 3), (1 - p) / 2)
+        predictions[np.arange(len(self._target)), self._target] = p
+        np.save(job.folder / VALIDATION, predictions)
+        self._results.append(JobResult(trial_id, Status.DONE, {"accuracy": p, "flops": 5.0}, 1.0))
+
+    def poll(self, timeout: float) -> list[JobResult]:
+        time.sleep(0.01)
+        if self._stop is not None:
+            raise self._stop
+        results, self._results = self._results, []
+        return results
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+def opened_at(task: Task, run: Path) -> OpenedSearch:
+    return open_search(task, Goal(), SearchBudget(trials=1), run=run, executor=InProcess())
+
+
+@pytest.fixture(scope="module")
+def searched(image_task: Task, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a search of one trial, before its final training."""
+    run = tmp_path_factory.mktemp("images") / "run"
+    opened_at(image_task, run).study.run(trials=1, verbose=False)
+    return run
+
+
+@pytest.fixture
+def opened(searched: Path, image_task: Task, tmp_path: Path) -> OpenedSearch:
+    return opened_at(image_task, Path(shutil.copytree(searched, tmp_path / "run")))
+
+
+def trained(
+    opened: OpenedSearch,
+    executor: Any,
+    deadline: float = math.inf,
+    reserve: Reserve = FREE,
+    notify: Any = ignore_event,
+) -> str:
+    return train_final(opened, executor, deadline, 1, notify, lambda: reserve)
+
+
+def finals(opened: OpenedSearch) -> list[Trial]:
+    return [trial for trial in opened.study.trials if trial.proposal.origin == FINAL]
+
+
+def last_words(opened: OpenedSearch) -> FinalRecord:
+    return FinalRecord.read(opened.study.folder)
+
+
+def test_final_model_is_a_trial_that_no_budget_counts(opened: OpenedSearch) -> None:
+    assert trained(opened, Trainer(opened.task)) == ""
+    (final,) = finals(opened)
+    assert final.proposal.parents == (1,)
+    assert final.candidate == opened.study.trials[0].candidate  # no clock: the same width
+    assert final.metrics == {"accuracy": 0.999, "flops": 5.0}
+    assert n_budgeted_trials(opened.study.trials) == 1
+    assert opened.study.is_budget_used(trials=1)
+    files = {path.name for path in opened.study.trial_folder(final.id).iterdir()}
+    assert VALIDATION in files
+    assert TRAINING_CHECKPOINT not in files
+
+
+def test_strategy_is_not_told_of_final_trainings(opened: OpenedSearch) -> None:
+    trained(opened, Trainer(opened.task))
+    told: list[Trial] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "netwright.automl.image.rungs.PortfolioRungsStrategy.tell",
+            lambda self, trial: told.append(trial),
+        )
+        opened_at(opened.task, opened.study.folder).study.run(trials=2, verbose=False)
+    assert told
+    assert {trial.proposal.origin for trial in told}.isdisjoint({FINAL})
+
+
+def test_final_training_learns_nearly_all_rows_until_the_deadline(opened: OpenedSearch) -> None:
+    trainer = Trainer(opened.task)
+    deadline = time.monotonic() + 1000
+    trained(opened, trainer, deadline, Reserve(100.0, 10.0))
+    expected = final_task(opened.task)
+    stages = [trainer.evaluator, *vars(trainer.evaluator).values()]
+    text = repr([vars(stage) for stage in stages if hasattr(stage, "__dict__")])
+    assert "until_deadline=True" in text
+    (job,) = trainer.jobs
+    assert len(expected.train) > len(opened.task.train)
+    slower = (deadline - 100 - job.deadline) / 10  # a wider network takes longer for test rows
+    widths = [t.candidate.values["width_1"] for t in (finals(opened)[0], opened.study.trials[0])]
+    assert slower == pytest.approx((int(str(widths[0])) / int(str(widths[1]))) ** 1.4)
+
+
+def test_without_enough_time_nothing_is_trained(opened: OpenedSearch) -> None:
+    trainer = Trainer(opened.task)
+    assert trained(opened, trainer, time.monotonic() + 12, Reserve(10.0, 0.0)) == ""
+    assert not trainer.jobs
+    assert not finals(opened)
+
+
+@pytest.mark.parametrize("truth", [0.01, -1.0])
+def test_worse_or_failed_final_model_is_discarded_and_not_tried_again(
+    opened: OpenedSearch, truth: float
+) -> None:
+    reason = trained(opened, Trainer(opened.task, (truth,)))
+    expected = "out of memory" if truth < 0 else "on the same rows it is worse than trial 1 (z -"
+    assert reason.startswith("A final training is left out: " + expected)
+    assert not finals(opened)
+    assert not is_due(opened.finished(), math.inf)
+    assert last_words(opened).left_out_after == 1
+
+
+def test_members_of_a_round_are_trained_side_by_side(opened: OpenedSearch) -> None:
+    trainer = Trainer(opened.task, (0.999, 0.998))
+    assert trained(opened, trainer) == ""
+    first, second = finals(opened)
+    assert len({job.seed for job in trainer.jobs}) == 2
+    assert [job.folder.name for job in trainer.jobs] == ["0", "1"]
+    assert opened.finished().last_finals == [first, second]
+    trained(opened, Trainer(opened.task))
+    search = opened.finished()
+    assert [trial.proposal.note[ROUND] for trial in search.finals] == [0, 0, 1]
+    assert search.last_finals == finals(opened)[2:]
+
+
+def test_one_bad_member_of_two_is_left_out(opened: OpenedSearch) -> None:
+    assert "on the same rows" in trained(opened, Trainer(opened.task, (0.999, 0.01)))
+    assert len(finals(opened)) == 1
+    assert not is_due(opened.finished(), math.inf)
+
+
+def test_killed_training_goes_on_from_its_checkpoint_with_its_time(opened: OpenedSearch) -> None:
+    with pytest.raises(Killed):
+        trained(opened, Trainer(opened.task, stop=Killed()))
+    killed = last_words(opened)
+    assert killed.seconds > 0
+    assert is_unfinished(opened.study.folder)
+    again = opened_at(opened.task, opened.study.folder)
+    assert is_due(again.finished(), 5.0)
+    trainer = Trainer(opened.task)
+    trained(again, trainer)
+    assert TRAINING_CHECKPOINT in trainer.files_before[0]
+    assert not is_unfinished(opened.study.folder)
+    record = last_words(again)
+    assert record.seconds > killed.seconds
+    assert finals(again)[0].seconds == record.round_seconds == record.seconds
+
+
+def test_seconds_are_of_the_last_round_and_of_all(opened: OpenedSearch) -> None:
+    trained(opened, Trainer(opened.task))
+    first = last_words(opened)
+    trained(opened, Trainer(opened.task))
+    record = last_words(opened)
+    assert record.seconds == pytest.approx(first.seconds + record.round_seconds)
+    assert [t.seconds for t in finals(opened)] == [first.round_seconds, record.round_seconds]
+
+
+def test_checkpoint_of_another_candidate_is_removed(opened: OpenedSearch) -> None:
+    with pytest.raises(Killed):
+        trained(opened, Trainer(opened.task, stop=Killed()))
+    curve = opened.study.trial_folder(1) / CURVE
+    curve.write_text(json.dumps(json.loads(curve.read_text()) | {"rows_per_second": 1e9}))
+    trainer = Trainer(opened.task)
+    trained(opened, trainer, time.monotonic() + 100)  # a wider network than without a clock
+    assert trainer.files_before == [[]]
+
+
+def test_events_name_the_stage_and_the_time_left(opened: OpenedSearch) -> None:
+    events: list[Event] = []
+    trained(opened, Trainer(opened.task), time.monotonic() + 100, notify=events.append)
+    (stage,) = (event for event in events if isinstance(event, StageStarted))
+    assert str(stage).startswith("training the final model: ")
+    (tick, *_) = (event for event in events if isinstance(event, Tick))
+    assert tick.seconds_left is not None
+    assert 90 < tick.seconds_left < 100
+
+
+def with_final(search: FinishedSearch) -> FinishedSearch:
+    default = search.trials[0]
+    proposal = replace(default.proposal, origin=FINAL)
+    return search.with_trial(replace(default, id=default.id + 1, proposal=proposal))
+
+
+def test_final_training_is_due_after_a_search_of_images(
+    opened: OpenedSearch, binary_task: Task
+) -> None:
+    search = opened.finished()
+    assert is_due(search, math.inf)
+    assert is_due(search, 3.1)
+    assert not is_due(search, 2.9)
+    assert not is_due(replace(search, interrupted=True), math.inf)
+    assert not is_due(replace(search, trials=()), math.inf)
+    assert not is_due(replace(search, task=binary_task), math.inf)
+
+
+def test_trained_again_after_more_trials_or_with_half_the_time_more(opened: OpenedSearch) -> None:
+    search = with_final(opened.finished())
+    FinalRecord(50.0, 20.0).write(search.folder)
+    assert not is_due(search, math.inf)
+    assert not is_due(search, 9.9)
+    assert is_due(search, 10.1)
+    later = replace(search.trials[0], id=3)
+    assert is_due(search.with_trial(later), math.inf)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"seconds": "x"}', '{"other": 1}', "[]"])
+def test_damaged_record_is_one_of_zeros(text: str, tmp_path: Path) -> None:
+    assert FinalRecord.read(tmp_path) == FinalRecord()
+    (tmp_path / "final").mkdir()
+    (tmp_path / "final" / "seconds.json").write_text(text)
+    assert FinalRecord.read(tmp_path) == FinalRecord()
+    assert not is_unfinished(tmp_path)
