@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from netwright.trials.losses import loss_of
+from netwright.trials.losses import loss_of, row_losses
 from netwright.trials.metrics import Kind, score
 from netwright.trials.scores import area_of
 from task_tools import noisy
@@ -77,3 +77,25 @@ def test_weight_of_two_counts_as_a_repeated_row(
     assert loss(said, truth, weights.astype(float)) == pytest.approx(
         loss(said[again], truth[again])
     )
+
+
+@pytest.mark.parametrize(("kind", "classes"), [("binary", 2), ("multiclass", 4)])
+def test_losses_of_rows_have_the_mean_of_the_log_loss(
+    kind: Kind, classes: int, rng: np.random.Generator
+) -> None:
+    truth, p = rng.integers(classes, size=200), rng.dirichlet(np.ones(classes), 200)
+    losses = row_losses(kind, p.astype(np.float32), truth)
+    assert losses.shape == (200,)
+    assert losses.mean() == pytest.approx(score(kind, truth, p)["log_loss"], rel=1e-5)
+    assert losses[7] == pytest.approx(-np.log(p[7, truth[7]]), rel=1e-5)
+
+
+def test_losses_of_regression_rows_are_squared_errors() -> None:
+    p, truth = np.array([1.0, 2.0, -1.0], np.float32), np.array([1.0, 4.0, 2.0])
+    assert row_losses("regression", p, truth).tolist() == [0, 4, 9]
+
+
+def test_certain_mistake_has_a_finite_loss() -> None:
+    p = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    losses = row_losses("binary", p, np.array([1, 1]))
+    assert losses.tolist() == pytest.approx([-np.log(1e-7), 0])

@@ -10,7 +10,7 @@ import pytest
 from study_tools import Hill
 
 from netwright.errors import RunError
-from netwright.files.run_layout import ABOUT
+from netwright.files.run_layout import ABOUT, FINAL_TRAINING, SUPERNET, TRAINING_CHECKPOINT
 from netwright.study.storage.run_folder import (
     delete_run,
     empty_trial_folder,
@@ -102,4 +102,20 @@ def test_a_fresh_folder_is_no_link(tmp_path: Path, outside: Path) -> None:
         assert folder.is_dir()
         assert not folder.is_symlink()
         assert [*folder.iterdir()] == []
+    assert (outside / "precious").exists()
+
+
+def test_deleted_run_leaves_nothing_but_other_files(
+    space: Any, tmp_path: Path, outside: Path
+) -> None:
+    run = tmp_path / "run"
+    study(space, run).run(trials=1)
+    for name in (FINAL_TRAINING, SUPERNET):
+        (run / name).mkdir(exist_ok=True)
+        (run / name / "away").symlink_to(outside)
+    (run / FINAL_TRAINING / TRAINING_CHECKPOINT).write_bytes(b"weights")
+    (run / "notes.txt").write_text("mine")
+    delete_run(run)
+    left = {path.name for path in run.iterdir()}
+    assert left - {".lock"} == {"notes.txt"}
     assert (outside / "precious").exists()

@@ -56,9 +56,11 @@ class FittedScale:
     def transform(self, images: Images) -> NDArray[np.uint8]:
         """Return (rows, c, h, w), still uint8: the network standardizes each batch itself.
 
-        It is a view, whose channels lie side by side in memory, as convolutions run fastest.
+        It is a view, whose channels lie side by side in memory, as convolutions run fastest. Pixels
+        that PyTorch cannot share, in reversed order or read-only, are copied.
         """
-        return images.pixels.transpose(0, 3, 1, 2)
+        pixels = np.require(images.pixels, requirements="CW")
+        return pixels.transpose(0, 3, 1, 2)
 
     def to_onnx(self, builder: OnnxGraphBuilder, name: str) -> str:
         """Add the nodes of `transform` for the image tensor `name`, in float32."""
