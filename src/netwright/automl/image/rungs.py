@@ -32,8 +32,6 @@ _SECOND_EPOCHS, _SECOND_SECONDS = 4.0, 6.0
 """A training of the second rung; at 4.7 epochs the order on CIFAR-10 was right, at 2 it was not."""
 _N_FINALISTS = 3
 """Candidates on the second rung, the default included."""
-_MIN_COMPARED = 3
-"""With fewer candidates on the first rung a comparison is not worth its time."""
 _MAX_LOSS_RATIO = 0.98
 """A challenger's log loss on the first rung must be below this times the default's."""
 _SLOWDOWN = 1.15
@@ -111,10 +109,11 @@ class PortfolioRungsStrategy:
         if math.isinf(self._settings.seconds):
             return self._missing(self._others, 1.0)[:n] or list(self._strategy.ask(n, rng))
         epoch_seconds = self._epoch_seconds()
-        if epoch_seconds is None:  # the first baseline still runs, or has failed
+        if not epoch_seconds:  # the first baseline still runs, or has failed
             return []
-        first, second = self._fidelities(epoch_seconds)
-        compared = self._affordable(first, second, epoch_seconds)
+        first, second = self._fidelities(epoch_seconds[0])
+        # while workers start all is slow, so that the fastest trial tells most
+        compared = self._affordable(first, second, min(epoch_seconds))
         if (proposals := self._missing(compared, first)) or self._is_running(first):
             return proposals[:n]
         challengers = self._challengers(first)
@@ -124,13 +123,15 @@ class PortfolioRungsStrategy:
                 return proposals[:n]
         return list(self._strategy.ask(n, rng)) if self._settings.searches_on else []
 
-    def _epoch_seconds(self) -> float | None:
-        """Return the seconds of an epoch of the default on one worker, from its first trial."""
-        for trial in self._trials.values():
-            rate = trial.metrics.get("rows_per_second", 0.0)
-            if trial.candidate == self._default and trial.status is Status.DONE and rate:
-                return self._settings.rows / rate
-        return None
+    def _epoch_seconds(self) -> list[float]:
+        """Return the seconds of an epoch on one worker, by each finished trial of the default."""
+        return [
+            self._settings.rows / rate
+            for trial in self._trials.values()
+            if trial.candidate == self._default and trial.status is Status.DONE
+            for rate in [trial.metrics.get("rows_per_second", 0.0)]
+            if rate
+        ]
 
     def _fidelities(self, epoch_seconds: float) -> tuple[float, float]:
         """Return the fidelities of both rungs."""
@@ -140,24 +141,34 @@ class PortfolioRungsStrategy:
         return min(1.0, math.ceil(first) / epochs), min(1.0, math.ceil(second) / epochs)
 
     def _affordable(self, first: float, second: float, epoch_seconds: float) -> list[Candidate]:
-        """Return the candidates for whose first rung there is time, and for a second one of a few.
+        """Return the candidates for whose first rung there is time, and a second one of the best.
 
-        There is none if fewer than three can be compared.
+        A candidate that takes too long is left out, and later ones that take less are not. There is
+        none if there is no time for the default and another one.
         """
 
         def seconds(fidelity: float) -> float:
             epochs = fidelity * self._settings.epochs
             return epochs * epoch_seconds * _SLOWDOWN + _OVERHEAD_SECONDS
 
+        of_rung = {t.candidate: t for t in self._trials.values() if t.proposal.fidelity == first}
+
+        def first_seconds(candidate: Candidate) -> float:
+            trial = of_rung.get(candidate)
+            is_ended = trial is not None and trial.status is not Status.RUNNING
+            return trial.seconds if trial and is_ended else cost_of(candidate) * seconds(first)
+
         time = self._time_left([t for t in self._trials.values() if t.proposal.origin != ORIGIN])
-        time -= (1 + max(map(_relative_cost, self._others), default=1.0)) * seconds(second)
-        candidates: list[Candidate] = []
-        for candidate in (self._default, *self._others):
-            time -= _relative_cost(candidate) * seconds(first)
-            if time < 0:
-                break
-            candidates.append(candidate)
-        return candidates if len(candidates) >= _MIN_COMPARED else []
+        time -= first_seconds(self._default) + seconds(second)
+        compared, highest_cost = [self._default], 0.0  # of the one that may reach the second rung
+        for other in self._others:
+            raised = max(0.0, cost_of(other) - highest_cost)
+            needed = first_seconds(other) + raised * seconds(second)
+            if other in of_rung or needed <= time:
+                time -= needed
+                highest_cost += raised
+                compared.append(other)
+        return compared if len(compared) > 1 else []
 
     def _time_left(self, trials: Iterable[Trial]) -> float:
         """Return the seconds of all workers together that are left after these trials."""
@@ -216,5 +227,6 @@ class PortfolioRungsStrategy:
         return sorted(others, key=lambda other: scored[other])[: _N_FINALISTS - 1]
 
 
-def _relative_cost(candidate: Candidate) -> float:
+def cost_of(candidate: Candidate) -> float:
+    """Return the time of an epoch, relative to the default's."""
     return _RELATIVE_COSTS.get(str(candidate.values.get("view")), 1.0)
