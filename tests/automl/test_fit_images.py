@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,8 +32,7 @@ from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import FINAL, Trial
 
 OWN = ImagePipeline(Training((Conv(OneOf(4, 8)), GlobalPool(), Linear()), epochs=1))
-SECONDS = 20
-COMMAND = [sys.executable, "-m", "netwright", "fit", "digits", "--time", str(SECONDS)]
+SECONDS = 10
 
 
 class TwoInProcess(InProcess):
@@ -200,34 +194,27 @@ def test_regression_of_images_has_a_final_training(tmp_path: Path) -> None:
     assert outcome.parity.difference < 1e-3
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FinalRecord]:
-    """The run folder of a command that was killed in the final training, and its record."""
-    run = tmp_path_factory.mktemp("timed") / "run"
-    process = subprocess.Popen([*COMMAND, "--run", str(run)], stdout=subprocess.DEVNULL)
-    while process.poll() is None and FinalRecord.read(run).seconds < 0.3:
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    return run, FinalRecord.read(run)
+def timed(images: Task, run: Path, seconds: float) -> FitResult:
+    return fit(images, budget=SearchBudget(seconds, workers=1), run=run, executor=InProcess())
 
 
-def test_command_killed_in_the_final_training_keeps_its_model_and_its_time(
-    killed: tuple[Path, FinalRecord],
+def test_a_time_limit_holds_over_a_stopped_final_training_and_more_time_trains_again(
+    image_task: Task, tmp_path: Path, stopped_final: pytest.MonkeyPatch
 ) -> None:
-    run, record = killed
-    assert record.seconds > 0
-    assert is_unfinished(run)
-    assert load(run).card["trial"] == 1
-    said = subprocess.run(
-        [*COMMAND, "--run", str(run)], check=True, capture_output=True, text=True
-    ).stdout
-    assert "Resuming" in said
-    after = FinalRecord.read(run)
-    assert record.seconds <= after.seconds <= SECONDS
-    assert not is_unfinished(run)
-    finished = subprocess.run(
-        [*COMMAND, "--run", str(run)], check=True, capture_output=True, text=True
-    ).stdout
-    assert f"Finished: {SECONDS} s used. Use --time {2 * SECONDS} to continue" in finished
-    assert FinalRecord.read(run) == after
+    run = tmp_path / "run"
+    assert timed(image_task, run, SECONDS).study.interrupted
+    stopped = FinalRecord.read(run)
+    stopped_final.undo()
+    outcome = timed(image_task, run, SECONDS)
+    assert not outcome.already_finished
+    assert outcome.best == finals(outcome)[0]
+    record = FinalRecord.read(run)
+    assert stopped.seconds <= record.seconds
+    assert outcome.study.seconds + record.seconds <= SECONDS
+    again = timed(image_task, run, SECONDS)
+    assert again.already_finished
+    assert again.warnings == outcome.warnings
+    assert again.study.trials == outcome.study.trials
+    more = timed(image_task, run, 2 * SECONDS)
+    assert not more.already_finished
+    assert more.best == finals(more)[-1] != outcome.best
