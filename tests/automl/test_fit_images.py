@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from netwright.automl.ensembling.models import model_of
 from netwright.automl.export import exporter
 from netwright.automl.export.delivery import FitResult
 from netwright.automl.final_record import FinalRecord, is_unfinished
-from netwright.automl.fit import fit
+from netwright.automl.finished_search import OpenedSearch
+from netwright.automl.fit import fit, seconds_used
 from netwright.automl.goal import Goal
+from netwright.automl.image import space as image_space
 from netwright.automl.method import Method
 from netwright.automl.search_budget import SearchBudget
 from netwright.data.make_task import task
@@ -32,7 +35,13 @@ from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import FINAL, Trial
 
 OWN = ImagePipeline(Training((Conv(OneOf(4, 8)), GlobalPool(), Linear()), epochs=1))
-SECONDS = 10
+
+
+@pytest.fixture(scope="module", autouse=True)
+def twelve_epochs() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image_space, "epochs", lambda rows, max_epochs: 12)
+        yield
 
 
 class TwoInProcess(InProcess):
@@ -194,27 +203,31 @@ def test_regression_of_images_has_a_final_training(tmp_path: Path) -> None:
     assert outcome.parity.difference < 1e-3
 
 
-def timed(images: Task, run: Path, seconds: float) -> FitResult:
-    return fit(images, budget=SearchBudget(seconds, workers=1), run=run, executor=InProcess())
-
-
-def test_a_time_limit_holds_over_a_stopped_final_training_and_more_time_trains_again(
-    image_task: Task, tmp_path: Path, stopped_final: pytest.MonkeyPatch
+def test_time_of_final_trainings_counts_over_all_runs(
+    image_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tmp_path / "run"
-    assert timed(image_task, run, SECONDS).study.interrupted
-    stopped = FinalRecord.read(run)
-    stopped_final.undo()
-    outcome = timed(image_task, run, SECONDS)
-    assert not outcome.already_finished
-    assert outcome.best == finals(outcome)[0]
-    record = FinalRecord.read(run)
-    assert stopped.seconds <= record.seconds
-    assert outcome.study.seconds + record.seconds <= SECONDS
-    again = timed(image_task, run, SECONDS)
+    """The search is over after the default, long before its time is: then a run is finished, too."""
+    seconds_left: list[float] = []
+
+    def train_for_18_seconds(opened: OpenedSearch, _: Any, deadline: float, *__: Any) -> str:
+        seconds_left.append(deadline - time.monotonic())
+        before = FinalRecord.read(opened.study.folder)
+        FinalRecord(before.seconds + 18.0, 18.0, 1).write(opened.study.folder)
+        return ""
+
+    def timed(seconds: float) -> FitResult:
+        budget = SearchBudget(seconds, workers=1)
+        return fit(image_task, budget=budget, run=tmp_path / "run", executor=InProcess())
+
+    monkeypatch.setattr("netwright.automl.fit.train_final", train_for_18_seconds)
+    first = timed(24)
+    assert len(first.study.trials) == 1
+    assert first.study.seconds + seconds_left[0] == pytest.approx(24, abs=2)
+    again = timed(24)
     assert again.already_finished
-    assert again.warnings == outcome.warnings
-    assert again.study.trials == outcome.study.trials
-    more = timed(image_task, run, 2 * SECONDS)
+    assert again.warnings == first.warnings
+    assert len(seconds_left) == 1
+    more = timed(48)
     assert not more.already_finished
-    assert more.best == finals(more)[-1] != outcome.best
+    assert first.study.seconds + 18 + seconds_left[1] == pytest.approx(48, abs=2)
+    assert seconds_used(more.study) >= 36
