@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +15,10 @@ from netwright.automl.ensembling.models import model_of
 from netwright.automl.export import exporter
 from netwright.automl.export.delivery import FitResult
 from netwright.automl.final_record import FinalRecord, is_unfinished
-from netwright.automl.fit import fit
+from netwright.automl.finished_search import OpenedSearch
+from netwright.automl.fit import fit, seconds_used
 from netwright.automl.goal import Goal
+from netwright.automl.image import space as image_space
 from netwright.automl.method import Method
 from netwright.automl.search_budget import SearchBudget
 from netwright.data.make_task import task
@@ -37,8 +35,13 @@ from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import FINAL, Trial
 
 OWN = ImagePipeline(Training((Conv(OneOf(4, 8)), GlobalPool(), Linear()), epochs=1))
-SECONDS = 20
-COMMAND = [sys.executable, "-m", "netwright", "fit", "digits", "--time", str(SECONDS)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def twelve_epochs() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image_space, "epochs", lambda rows, max_epochs: 12)
+        yield
 
 
 class TwoInProcess(InProcess):
@@ -200,34 +203,31 @@ def test_regression_of_images_has_a_final_training(tmp_path: Path) -> None:
     assert outcome.parity.difference < 1e-3
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FinalRecord]:
-    """The run folder of a command that was killed in the final training, and its record."""
-    run = tmp_path_factory.mktemp("timed") / "run"
-    process = subprocess.Popen([*COMMAND, "--run", str(run)], stdout=subprocess.DEVNULL)
-    while process.poll() is None and FinalRecord.read(run).seconds < 0.3:
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    return run, FinalRecord.read(run)
-
-
-def test_command_killed_in_the_final_training_keeps_its_model_and_its_time(
-    killed: tuple[Path, FinalRecord],
+def test_time_of_final_trainings_counts_over_all_runs(
+    image_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, record = killed
-    assert record.seconds > 0
-    assert is_unfinished(run)
-    assert load(run).card["trial"] == 1
-    said = subprocess.run(
-        [*COMMAND, "--run", str(run)], check=True, capture_output=True, text=True
-    ).stdout
-    assert "Resuming" in said
-    after = FinalRecord.read(run)
-    assert record.seconds <= after.seconds <= SECONDS
-    assert not is_unfinished(run)
-    finished = subprocess.run(
-        [*COMMAND, "--run", str(run)], check=True, capture_output=True, text=True
-    ).stdout
-    assert f"Finished: {SECONDS} s used. Use --time {2 * SECONDS} to continue" in finished
-    assert FinalRecord.read(run) == after
+    """The search is over after the default, long before its time is: then a run is finished, too."""
+    seconds_left: list[float] = []
+
+    def train_for_18_seconds(opened: OpenedSearch, _: Any, deadline: float, *__: Any) -> str:
+        seconds_left.append(deadline - time.monotonic())
+        before = FinalRecord.read(opened.study.folder)
+        FinalRecord(before.seconds + 18.0, 18.0, 1).write(opened.study.folder)
+        return ""
+
+    def timed(seconds: float) -> FitResult:
+        budget = SearchBudget(seconds, workers=1)
+        return fit(image_task, budget=budget, run=tmp_path / "run", executor=InProcess())
+
+    monkeypatch.setattr("netwright.automl.fit.train_final", train_for_18_seconds)
+    first = timed(24)
+    assert len(first.study.trials) == 1
+    assert first.study.seconds + seconds_left[0] == pytest.approx(24, abs=2)
+    again = timed(24)
+    assert again.already_finished
+    assert again.warnings == first.warnings
+    assert len(seconds_left) == 1
+    more = timed(48)
+    assert not more.already_finished
+    assert first.study.seconds + 18 + seconds_left[1] == pytest.approx(48, abs=2)
+    assert seconds_used(more.study) >= 36

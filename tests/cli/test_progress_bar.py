@@ -70,7 +70,7 @@ def test_status_shows_the_time_left_of_the_final_training(clock: list[float]) ->
     clock[0] += 2
     running = (RunningTrial(trial(2), "3 conv 16", 2.0),)
     shown(Tick(2.0, running, "", 1, seconds_left=31.0))
-    assert bar(shown) == [" training   the final model: 3 conv 16  2 s, 31 s left"]
+    assert bar(shown) == [" training   the final model: 3 conv 16  2 s, 0:31 left"]
     shown(Tick(2.0, running, "", 1, seconds_left=None))
     assert bar(shown) == [" training   the final model: 3 conv 16  2 s"]
 

@@ -14,7 +14,9 @@ RUN/
     fold-0/, fold-1/...   what each fold fitted, and seconds.json
     curve.json            losses by epoch
     model.onnx            the exported file, and checked.json: how it was checked and measured
-  final/                  checkpoint.safetensors of the final training, until it has ended
+  final/                  seconds.json: the time of the final trainings; until they have ended also
+                          candidate.json, and a folder for each member with its
+                          checkpoint.safetensors
   supernet/               checkpoints (state.safetensors), shortlist.json, progress.json, and
                           policy.json: the sub-networks that a policy proposed
 """
