@@ -59,7 +59,7 @@ class FittedScale:
         It is a view, whose channels lie side by side in memory, as convolutions run fastest. Pixels
         that PyTorch cannot share, in reversed order or read-only, are copied.
         """
-        pixels = np.require(images.pixels, requirements=["C", "W"])
+        pixels = np.require(images.pixels, requirements=("C", "W"))
         return pixels.transpose(0, 3, 1, 2)
 
     def to_onnx(self, builder: OnnxGraphBuilder, name: str) -> str:
