@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from netwright.automl.finished_search import FinishedSearch
+from netwright.automl.image import final_candidate as module
 from netwright.automl.image.default_configs import SEARCH_WIDTH
 from netwright.automl.image.final_candidate import (
     choose_trial,
@@ -26,7 +26,7 @@ from netwright.automl.portfolio import portfolio
 from netwright.automl.spaces import space_for
 from netwright.automl.task_metadata import TaskMetadata
 from netwright.data.task import Task
-from netwright.files.run_layout import CURVE, VALIDATION
+from netwright.files.run_layout import VALIDATION
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
@@ -186,7 +186,6 @@ def test_with_other_goals_or_spaces_the_best_trial_is_chosen_at_its_width(
     searched: Searched, changes: dict[str, Any]
 ) -> None:
     best = searched.add(1, accuracy=0.9)
-    write_curve(searched, best, rows_per_second=1e9)
     search = searched.finished(**changes)
     assert not searches_quality_alone(search)
     assert chosen(search) == best.id
@@ -218,47 +217,59 @@ def test_z_score_is_the_mean_in_standard_errors() -> None:
     assert z_score(np.ones(5)) == 0.0
 
 
-def write_curve(
-    searched: Searched, trial: Trial, rows_per_second: float, n_threads: float = 1
-) -> None:
-    curve = {"rows_per_second": rows_per_second, "n_threads": n_threads}
-    (searched.made_folder(trial) / CURVE).write_text(json.dumps(curve))
+def learnt(trial: Trial) -> Trial:
+    return replace(trial, metrics={**trial.metrics, "accuracy": 0.9})
 
 
-def rate_for(width: int, seconds: float, n_rows: int) -> float:
-    """Rows per second at the search's width that let a network of this one make ten passes."""
-    return 10 * n_rows / seconds * (width / SEARCH_WIDTH) ** WIDTH_COST
+@pytest.fixture
+def rate(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
+    """Width -> images a second that are measured; wider networks are slower."""
+    rates = {16: 900.0, 24: 700.0, 32: 500.0, 48: 300.0, 64: 200.0, 96: 100.0}
+
+    def measured(search: FinishedSearch, candidate: Candidate, n_threads: int) -> float:
+        return n_threads * rates[int(str(candidate.values["width_1"]))]
+
+    monkeypatch.setattr(module, "_rows_per_second", measured)
+    return rates
 
 
-@pytest.mark.parametrize(
-    ("factor", "width"), [(1.001, 48), (0.999, 32), (1e-9, SEARCH_WIDTH), (0.0, SEARCH_WIDTH)]
-)
+@pytest.mark.parametrize(("factor", "width"), [(1.01, 48), (0.99, 32), (1e-9, SEARCH_WIDTH)])
 def test_network_is_as_wide_as_lets_it_pass_over_the_rows_ten_times(
-    searched: Searched, factor: float, width: int
+    searched: Searched, rate: dict[int, float], factor: float, width: int
 ) -> None:
-    default = searched.trials[0]
-    write_curve(searched, default, factor * rate_for(48, 30.0, 90))
-    candidate = final_candidate(searched.finished(), default, 30.0, 1)
+    default, search = learnt(searched.trials[0]), searched.finished()
+    n_rows = len(search.task.train) + len(search.task.validation)
+    seconds = factor * 10 * n_rows / rate[48]
+    candidate = final_candidate(search, default, seconds, 1)
     assert candidate == with_width(default.candidate, width)
     searched.space.check(candidate)
 
 
-def test_more_threads_allow_a_wider_network(searched: Searched) -> None:
-    default = searched.trials[0]
-    write_curve(searched, default, rate_for(48, 30.0, 90) / 1.5)
-    narrow, wide = (final_candidate(searched.finished(), default, 30.0, n) for n in (1, 2))
-    assert narrow == with_width(default.candidate, 32)
-    assert wide == with_width(default.candidate, 48)  # 2 ** .65 = 1.57 times as fast
+def test_more_threads_allow_a_wider_network(searched: Searched, rate: dict[int, float]) -> None:
+    default, search = learnt(searched.trials[0]), searched.finished()
+    n_rows = len(search.task.train) + len(search.task.validation)
+    seconds = 0.99 * 10 * n_rows / rate[48]
+    assert final_candidate(search, default, seconds, 2) == with_width(default.candidate, 64)
 
 
-@pytest.mark.parametrize("curve", ["{}", "[]", '{"rows_per_second": "x", "n_threads": 1}'])
-def test_width_is_kept_without_a_clock_or_a_rate(searched: Searched, curve: str) -> None:
+def test_slow_data_get_a_narrower_network(searched: Searched, rate: dict[int, float]) -> None:
+    default, search = learnt(searched.trials[0]), searched.finished()
+    n_rows = len(search.task.train) + len(search.task.validation)
+    chance = replace(default, metrics={**default.metrics, "accuracy": 0.1, "epochs": 2.0})
+    seconds = 1.01 * 25 * n_rows / rate[24]
+    assert final_candidate(search, default, seconds, 1) == with_width(default.candidate, 48)
+    assert final_candidate(search, chance, seconds, 1) == with_width(default.candidate, 24)
+
+
+def test_width_is_kept_without_a_clock(searched: Searched, rate: dict[int, float]) -> None:
     default, search = searched.trials[0], searched.finished()
-    assert final_candidate(search, default, 30.0, 1) == default.candidate
-    write_curve(searched, default, 1e9)
     assert final_candidate(search, default, math.inf, 1) == default.candidate
-    (searched.made_folder(default) / CURVE).write_text(curve)
-    assert final_candidate(search, default, 30.0, 1) == default.candidate
+
+
+def test_rate_is_measured_on_training_images(image_task: Task, tmp_path: Path) -> None:
+    searched = Searched(tmp_path, image_task)
+    trial = searched.add(0, origin=BASELINE)
+    assert module._rows_per_second(searched.finished(), trial.candidate, 1) > 0
 
 
 def test_all_stages_widen_in_proportion_within_the_space() -> None:

@@ -114,9 +114,9 @@ def test_first_rung_compares_the_default_and_the_whole_portfolio_in_order() -> N
     assert {proposal.origin for proposal in Run(later_ones_lead).default().ask()} == {ORIGIN}
 
 
-@pytest.mark.parametrize(("seconds", "n_compared"), [(24.0, 4), (26.0, 5), (22.0, 3), (21.0, 0)])
+@pytest.mark.parametrize(("seconds", "n_compared"), [(17.0, 0), (18.0, 2), (20.0, 3), (22.0, 4)])
 def test_portfolio_is_cut_to_the_time(seconds: float, n_compared: int) -> None:
-    """A trial of the first rung takes 3.5 seconds; three of the second, 7.5 each, must follow."""
+    """A trial of the first rung takes 3.8 seconds; two of the second, 8.4 each, must follow."""
     run = Run(later_ones_lead, seconds=seconds).default()
     assert list(run.rung()) == list(range(n_compared))
 
