@@ -118,15 +118,19 @@ def run_and_deliver(
             start_early(final_executor, opened)
         notify(event)
 
-    study.run(
-        trials=budget.trials,
-        until=budget.until,
-        verbose=False,
-        callbacks=CallbackList([prepare_then_notify]),  # `notify` includes the logger already
-        started_at=budget.start_time,
-    )
-    if importing.ident is not None:
-        importing.join()
+    try:
+        study.run(
+            trials=budget.trials,
+            until=budget.until,
+            verbose=False,
+            callbacks=CallbackList([prepare_then_notify]),  # `notify` includes the logger already
+            started_at=budget.start_time,
+        )
+        if importing.ident is not None:
+            importing.join()
+    except BaseException:
+        final_executor.close()
+        raise
     left_out = _train_final(opened, budget, used_before, final_executor, notify)
     timed_out = budget.seconds is not None and not already_finished and not study.interrupted
     no_new_trial = timed_out and n_ended_before == _n_ended(study) > 0
