@@ -25,8 +25,8 @@ def held_out_by_final(task: Task) -> NDArray[np.bool_]:
     if task.groups is not None:
         return np.ones(n_validation, np.bool_)
     n_rows = len(task.train) + n_validation
-    wanted = min(max(round(_HELD_OUT_SHARE * n_rows), _MIN_HELD_OUT), _MAX_HELD_OUT)
-    n_held_out = min(wanted, max(1, n_validation // 2))
+    n_target = min(max(round(_HELD_OUT_SHARE * n_rows), _MIN_HELD_OUT), _MAX_HELD_OUT)
+    n_held_out = min(n_target, max(1, n_validation // 2))
     order = np.random.default_rng(0).permutation(n_validation)
     mask = np.zeros(n_validation, np.bool_)
     mask[order[:n_held_out]] = True

@@ -151,17 +151,17 @@ def train_final(
     training = _FinalTraining(search, proposal, executor, deadline, notify)
     results = training.run(n_members)
     errors: list[str] = []
-    for member, result in enumerate(results):
+    for member, job_result in enumerate(results):
         folder = training.folder / str(member)
         reason = (
-            result.error
-            if result.status is not Status.DONE
+            job_result.error
+            if job_result.status is not Status.DONE
             else _reason_to_discard(search, chosen, folder)
         )
         if reason:
             errors.append(reason)
         else:
-            take_over = _TakeOver(folder, result.metrics)
+            take_over = _TakeOver(folder, job_result.metrics)
             seconds = FinalRecord.read(search.folder).round_seconds
             opened.study.add_trial(proposal, take_over, seconds=seconds)
     if len(errors) == n_members:
@@ -207,8 +207,8 @@ class _FinalTraining:
             while len(results) < n_members:
                 while waiting and self.executor.free_slots:
                     self._submit(waiting.pop(0))
-                for result in self.executor.poll(_POLL_SECONDS):
-                    results[result.trial_id] = result
+                for job_result in self.executor.poll(_POLL_SECONDS):
+                    results[job_result.trial_id] = job_result
                 now = time.monotonic()
                 self._record_seconds(record, now - started_at)
                 seconds_left = self.deadline - now if math.isfinite(self.deadline) else None

@@ -166,6 +166,6 @@ def with_width(candidate: Candidate, width: int) -> Candidate:
     values = dict(candidate.values)
     for path, channels in candidate.values.items():
         if path.startswith("width_") and isinstance(channels, int):
-            wanted = channels * width / SEARCH_WIDTH
-            values[path] = min(WIDTHS, key=lambda option: abs(math.log(option / wanted)))
+            target_width = channels * width / SEARCH_WIDTH
+            values[path] = min(WIDTHS, key=lambda option: abs(math.log(option / target_width)))
     return Candidate(values)

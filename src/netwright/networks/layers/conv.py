@@ -110,7 +110,11 @@ class Conv(WeightedLeaf):
         return (channels_out, h, w) if min(h, w) >= 1 else None
 
     def sides_before_pooling(self, shape: Shape) -> tuple[int, int]:
-        """Return height and width of the convolution's output for an input (c, h, w)."""
+        """Return height and width of the convolution's output, before it is pooled.
+
+        Args:
+            shape: (c, h, w) of the input.
+        """
         reach = self.dilation * (self.kernel - 1)
         padding = reach // 2 if self.padding < 0 else self.padding
         h, w = ((side + 2 * padding - reach - 1) // self.stride + 1 for side in shape[1:])
