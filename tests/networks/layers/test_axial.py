@@ -85,7 +85,10 @@ def test_images_of_one_row_need_a_third_of_the_weights() -> None:
         (AxialConv(stride=0), "stride must be at least 1, got 0"),
         (AxialConv(axis=cast("Any", "depth")), "axis must be width, height or both, got 'depth'"),
         (AxialConv(activation=cast("Any", "cosh")), "activation must be one of"),
-        (AxialMixing(cast("Any", "batches")), "normalisation must be batch, layer, group or none"),
+        (
+            AxialMixing(cast("Any", "batches")),
+            "normalisation must be batch, batch_bias, layer, group or none",
+        ),
     ],
 )
 def test_wrong_settings_are_refused(layer: Network, sentence: str) -> None:

@@ -280,6 +280,22 @@ def test_killed_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     assert [point.epochs for point in curve.points] == [3, 4]
 
 
+def test_resumed_schedule_divides_the_rest_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a kill at three fifths the last two fifths take the time that is left."""
+    module, schedule, now = fresh(RECIPE, ROWS), RecordingSchedule(), [0.0]
+    recipe = replace(RECIPE, epochs=1000, schedule=schedule)
+    optimizer = recipe.optimizer.make(module, recipe.lr)
+    save_checkpoint(tmp_path, module, optimizer, TrainingState(0.6, 7, 50.0))
+    module.register_forward_hook(lambda *_: now.__setitem__(0, now[0] + 1.0 * module.training))
+    for name in (loop.__name__, "netwright.networks.training.training_clock"):
+        monkeypatch.setattr(f"{name}.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(loop, "_validation_seconds", lambda *_: 0.0)
+    trained(recipe, module=module, checkpoint_folder=tmp_path, deadline=20.0)
+    assert schedule.seen == pytest.approx([0.6 + 0.4 * second / 20 for second in range(20)])
+
+
 @saves_each_step
 def test_training_killed_twice_counts_all_its_seconds(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, *_module_and_optimizer(), TrainingState(0.1, 2, 500.0))
