@@ -217,7 +217,10 @@ def test_time_of_final_trainings_counts_over_all_runs(
 
     def timed(seconds: float) -> FitResult:
         budget = SearchBudget(seconds, workers=1)
-        return fit(image_task, budget=budget, run=tmp_path / "run", executor=InProcess())
+        method = Method("none")
+        return fit(
+            image_task, budget=budget, method=method, run=tmp_path / "run", executor=InProcess()
+        )
 
     monkeypatch.setattr("netwright.automl.fit.train_final", train_for_18_seconds)
     first = timed(24)

@@ -39,6 +39,7 @@ from netwright.interfaces.strategy import (
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.bayesian.search import Bayesian
+from netwright.strategies.no_search import NoSearchStrategy
 from netwright.study.budget import Budget
 from netwright.study.checks import check_study_arguments
 from netwright.study.journal import Journal, ReplayableStrategy, n_budgeted_trials, replay
@@ -315,7 +316,7 @@ class Study(Generic[D]):
             self.limits,
             self.time,
             self.describe,
-            self._algorithm is None or searches(self._algorithm),
+            not isinstance(self.strategy, NoSearchStrategy),
         )
 
     def add_trial(

@@ -359,14 +359,22 @@ def front_of(rows: Mapping[int, Row], search: FinishedSearch, chosen: int | None
     front = [feasible[best]]
 
     def scored_rows(row: Row) -> tuple[float | None, bool]:
-        is_final = search.by_id[row.trial].proposal.origin in (FINAL, ENSEMBLE)
-        return row.metrics.get("folds"), is_final
+        return row.metrics.get("folds"), _is_of_finals(search, row.trial)
 
     for candidate in ordered:
         same_rows = scored_rows(candidate) == scored_rows(front[0])
         if same_rows and candidate.metrics["latency"] < front[-1].metrics["latency"]:
             front.append(candidate)
     return front
+
+
+def _is_of_finals(search: FinishedSearch, trial_id: int) -> bool:
+    """Return whether a trial is a final training, or the mean of several."""
+    trial = search.by_id.get(trial_id)
+    if trial is None or trial.proposal.origin != ENSEMBLE:
+        return trial is not None and trial.proposal.origin == FINAL
+    parents = [search.by_id[parent] for parent in trial.proposal.parents if parent in search.by_id]
+    return bool(parents) and all(parent.proposal.origin == FINAL for parent in parents)
 
 
 @dataclass(frozen=True)

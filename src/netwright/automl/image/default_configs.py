@@ -14,7 +14,7 @@ from netwright.space.candidate import Value
 
 SEARCH_WIDTH = 16
 """Channels of the first stage while candidates are compared: most epochs in the same time."""
-DEFAULT_WIDTH = 32
+DEFAULT_WIDTH = 16
 """Channels of the first stage where no clock is read."""
 
 _RECIPE: dict[str, Value] = {
