@@ -15,6 +15,7 @@ from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 from netwright.networks.layers.whitening import Whitening
+from netwright.networks.morphism.morph import morph
 from netwright.networks.training.data_dependent_init import initialize_from_data
 from netwright.networks.training.labelled_data import LabelledData
 from netwright.networks.training.loop import train
@@ -87,6 +88,23 @@ def test_filters_depend_on_images_and_seed_alone() -> None:
     first, again = initialised(Whitening(), images), initialised(Whitening(), images)
     assert torch.equal(first.weight, again.weight)
     assert torch.equal(torch.get_rng_state(), generator_state)
+
+
+@pytest.mark.parametrize("n_components", [3, 8])
+def test_child_with_other_components_inherits_the_shared_ones(n_components: int) -> None:
+    images = smooth_images(60)
+    head = (GlobalPool(), Linear(2))
+    old, new = ((Whitening(max_components=n), *head) for n in (5, n_components))
+    shape = (3, 10, 10)
+    parent = build(old, shape)
+    initialize_from_data(parent, LabelledData(images, torch.zeros(60)), seed=0)
+    child, inheritance = morph(parent, old, new, shape, seed=0)
+    n_shared = min(5, n_components)
+    parent_filters, filters = (m[0].weight.unflatten(0, (2, -1)) for m in (parent, child))
+    assert torch.equal(filters[:, :n_shared], parent_filters[:, :n_shared])
+    assert inheritance.preserves_function == (n_components > 5)
+    if inheritance.preserves_function:
+        torch.testing.assert_close(child.eval()(images), parent.eval()(images))
 
 
 def test_few_patches_of_all_images_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
