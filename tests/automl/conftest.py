@@ -16,6 +16,6 @@ def quick() -> Iterator[None]:
     real = image_space.epochs
     with pytest.MonkeyPatch.context() as patch:
         for place in (image_space, families):
-            patch.setattr(place, "epochs", lambda rows, max_epochs: min(40, real(rows, max_epochs)))
+            patch.setattr(place, "epochs", lambda rows, max_epochs: min(12, real(rows, max_epochs)))
         patch.setattr(tabular, "epochs_for", lambda n_rows, n_steps, max_epochs: 8)
         yield

@@ -18,7 +18,6 @@ from netwright.automl.final_record import FinalRecord, is_unfinished
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.fit import fit, seconds_used
 from netwright.automl.goal import Goal
-from netwright.automl.image import space as image_space
 from netwright.automl.method import Method
 from netwright.automl.search_budget import SearchBudget
 from netwright.data.make_task import task
@@ -35,13 +34,6 @@ from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import FINAL, Trial
 
 OWN = ImagePipeline(Training((Conv(OneOf(4, 8)), GlobalPool(), Linear()), epochs=1))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def twelve_epochs() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_space, "epochs", lambda rows, max_epochs: 12)
-        yield
 
 
 class TwoInProcess(InProcess):
