@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.automl import final_training
 from netwright.automl.ensembling.models import model_of
 from netwright.automl.export import exporter
 from netwright.automl.export.delivery import FitResult
-from netwright.automl.final_record import FinalRecord, is_unfinished
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.fit import fit, seconds_used
 from netwright.automl.goal import Goal
+from netwright.automl.image import final_training
+from netwright.automl.image.final_record import FinalRecord, is_unfinished
 from netwright.automl.method import Method
 from netwright.automl.search_budget import SearchBudget
 from netwright.data.make_task import task

@@ -16,16 +16,16 @@ from netwright.automl.export.delivery import (
     export_best,
     import_export_libraries,
 )
-from netwright.automl.final_record import FinalRecord
-from netwright.automl.final_training import (
+from netwright.automl.finished_search import OpenedSearch
+from netwright.automl.goal import Goal
+from netwright.automl.image.final_record import FinalRecord
+from netwright.automl.image.final_training import (
     Reserve,
     executor_of_final,
     is_due,
     start_early,
     train_final,
 )
-from netwright.automl.finished_search import OpenedSearch
-from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
 from netwright.automl.search_budget import SearchBudget
@@ -37,7 +37,6 @@ from netwright.automl.time_allocation import (
 )
 from netwright.data.task import Images, Task
 from netwright.errors import wording
-from netwright.strategies.no_search import NoSearchStrategy
 from netwright.study.progress.callbacks import CallbackList, Verbose, open_callbacks
 from netwright.study.progress.events import (
     Callback,
@@ -105,13 +104,12 @@ def run_and_deliver(
     n_ended_before = _n_ended(study)
     importing = Thread(target=import_export_libraries, daemon=True)
     is_image = isinstance(opened.task.features, Images)
-    without_search = isinstance(study.strategy, NoSearchStrategy)
     final_executor = executor_of_final(opened, n_finals(budget.seconds, budget.n_workers))
 
     def prepare_then_notify(event: Event) -> None:
         # while trials run: at the end time is short, and at the start imports would delay the
         # workers; the first trial of a search of images is timed, and should not be slowed down
-        waits = is_image and not without_search
+        waits = is_image and not study.evaluates_baselines_only
         is_time = isinstance(event, TrialEnded if waits else TrialStarted)
         if is_time and importing.ident is None and budget.seconds is not None:
             importing.start()

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.goal import Goal
-from netwright.automl.image.default_configs import DEFAULT_WIDTH, SEARCH_WIDTH
 from netwright.automl.image.rungs import PortfolioRungs
 from netwright.automl.image.space import image_epochs
 from netwright.automl.method import Method
@@ -100,8 +99,7 @@ def open_search(
         space = space_for(metadata)
     time = time_budget(budget.seconds, budget.n_workers, metadata, _kind_of_search(algorithm))
     is_counted = budget.seconds is None
-    width = DEFAULT_WIDTH if is_counted else SEARCH_WIDTH
-    baselines = portfolio(space, metadata, image_width=width)
+    baselines = portfolio(space, metadata)
     strategy = algorithm
     if metadata.image and not metadata.space and method.strategy == DEFAULT_STRATEGY:
         strategy = PortfolioRungs(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from netwright import catalog
-from netwright.automl.image.default_configs import SEARCH_WIDTH, image_configs
+from netwright.automl.image.default_configs import image_configs
 from netwright.automl.tabular.default_configs import PartialCandidate, table_configs
 from netwright.automl.task_metadata import TaskMetadata
 from netwright.space.candidate import Candidate, Value
@@ -18,10 +18,7 @@ _FASTEST_FIRST = [row.name for row in sorted(catalog.FAMILIES, key=lambda row: r
 
 
 def portfolio(
-    space: Space[Any],
-    metadata: TaskMetadata,
-    leave_out_dataset: str = "",
-    image_width: int = SEARCH_WIDTH,
+    space: Space[Any], metadata: TaskMetadata, leave_out_dataset: str = ""
 ) -> list[Candidate]:
     """Return the candidates to evaluate first: one of the fastest family, then the most promising.
 
@@ -29,15 +26,12 @@ def portfolio(
         space: the space of `space_for`.
         metadata: of the task. For a user's own space, only the default candidate is returned.
         leave_out_dataset: see `table_configs`.
-        image_width: see `image_configs`.
     """
     if metadata.space:
         return [space.default()]
-    configs: Sequence[PartialCandidate]
-    if metadata.image:
-        configs = image_configs(metadata, image_width)
-    else:
-        configs = table_configs(metadata, leave_out_dataset)
+    configs: Sequence[PartialCandidate] = (
+        image_configs(metadata) if metadata.image else table_configs(metadata, leave_out_dataset)
+    )
     candidates = dict.fromkeys(complete_candidate(space, config) for config in configs)
     return _fastest_first(list(candidates))
 

@@ -316,7 +316,7 @@ class Study(Generic[D]):
             self.limits,
             self.time,
             self.describe,
-            not isinstance(self.strategy, NoSearchStrategy),
+            not self.evaluates_baselines_only,
         )
 
     def add_trial(
@@ -375,8 +375,13 @@ class Study(Generic[D]):
             raise deleted_error(self.folder / DATABASE)
 
     @property
+    def evaluates_baselines_only(self) -> bool:
+        """Whether the strategy proposes nothing at all, so that the baselines are the only trials."""
+        return isinstance(self.strategy, NoSearchStrategy)
+
+    @property
     def executor(self) -> Executor:
-        """Where trials run."""
+        """The executor of this study's trials."""
         return self._executor
 
     def close(self) -> None:

@@ -37,13 +37,10 @@ class Run:
         seconds: float = 60.0,
         epoch_seconds: float = 1.0,
         objective: Objective = ACCURACY,
-        searches_on: bool = False,
         failed: tuple[tuple[int, float], ...] = (),
     ) -> None:
         algorithm: Algorithm = RandomSearch()
-        settings = PortfolioRungs(
-            algorithm, CANDIDATES, EPOCHS, ROWS, seconds, n_workers=2, searches_on=searches_on
-        )
+        settings = PortfolioRungs(algorithm, CANDIDATES, EPOCHS, ROWS, seconds, n_workers=2)
         self.strategy: Any = settings(Problem(SPACE, [objective]))
         self._scores, self._rate, self._failed = scores, ROWS / epoch_seconds, failed
         self._n_trials = 0
@@ -162,15 +159,6 @@ def test_nothing_is_decided_while_a_rung_runs() -> None:
     assert len(run.ask(2)) == 2
 
 
-@pytest.mark.parametrize("scores", [default_leads, later_ones_lead])
-def test_algorithm_searches_on_only_if_told_to(scores: Scores) -> None:
-    run = Run(scores, searches_on=True).default()
-    while (proposals := run.ask())[0].origin == ORIGIN:
-        for proposal in proposals:
-            run.end(run.start(proposal))
-    assert all(proposal.fidelity == 1.0 for proposal in proposals)
-
-
 def test_counted_trials_train_the_portfolio_in_full_and_then_search() -> None:
     run = Run(default_leads, seconds=math.inf)
     run.start(Proposal(DEFAULT, origin=BASELINE))
@@ -190,9 +178,8 @@ def test_name_does_not_depend_on_the_budget() -> None:
     assert repr(short) == repr(replace(short, seconds=math.inf, n_workers=1, rows=5))
 
 
-def test_only_counted_trials_or_settings_search_beyond_the_portfolio() -> None:
+def test_only_counted_trials_search_beyond_the_portfolio() -> None:
     short = PortfolioRungs(RandomSearch(), CANDIDATES, EPOCHS, ROWS, 60.0, 2)
     assert not searches(short)
     assert searches(replace(short, seconds=math.inf))
-    assert searches(replace(short, searches_on=True))
     assert isinstance(short(Problem(SPACE, [ACCURACY])), PortfolioRungsStrategy)

@@ -9,8 +9,8 @@ import numpy as np
 
 from netwright.automl.ensembling.models import keep_best_members, model_of, split_in_halves
 from netwright.automl.ensembling.selection import Member, ProposedEnsemble, mean_of_available
-from netwright.automl.final_split import held_out_by_final
 from netwright.automl.finished_search import FinishedSearch
+from netwright.automl.image.final_split import held_out_by_final
 from netwright.errors import BrokenFile
 from netwright.files.folder import Folder
 from netwright.files.run_layout import FOLD, HELD_OUT, VALIDATION

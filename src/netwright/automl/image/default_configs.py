@@ -13,9 +13,8 @@ from netwright.automl.task_metadata import TaskMetadata
 from netwright.space.candidate import Value
 
 SEARCH_WIDTH = 16
-"""Channels of the first stage while candidates are compared: most epochs in the same time."""
-DEFAULT_WIDTH = 16
-"""Channels of the first stage where no clock is read."""
+"""Channels of the first stage while candidates are compared, and where no clock is read: most epochs
+in the same time."""
 
 _RECIPE: dict[str, Value] = {
     "model.lr": 0.12, "model.batch_size": 125, "model.optimizer": "muon",
@@ -48,15 +47,10 @@ def fast_config(width: int) -> dict[str, Value]:
     return decisions
 
 
-def image_configs(metadata: TaskMetadata, width: int = SEARCH_WIDTH) -> list[dict[str, Value]]:
-    """Return the configurations to compare: the default, then others by what they may change.
-
-    Args:
-        metadata: of the task.
-        width: channels of the first stage.
-    """
+def image_configs(metadata: TaskMetadata) -> list[dict[str, Value]]:
+    """Return the configurations to compare: the default, then others by what they may change."""
     assert metadata.image is not None
-    default = fast_config(width)
+    default = fast_config(SEARCH_WIDTH)
     configs = [
         default,
         default | {"model.augment": "shift"},
@@ -65,7 +59,7 @@ def image_configs(metadata: TaskMetadata, width: int = SEARCH_WIDTH) -> list[dic
         default | {"view": "columns", "model.augment": "none"},
     ]
     if metadata.image[2] > 1:  # half as wide, since it runs once for each channel
-        tower = fast_config(width // 2) | _TOWER_RECIPE | {"view": "channels"}
+        tower = fast_config(SEARCH_WIDTH // 2) | _TOWER_RECIPE | {"view": "channels"}
         configs[1:1] = [tower | {"view.channels.0.combine": how} for how in ("product", "sum")]
     if has_codes(metadata):
         configs.insert(1, default | {"view": "codes", "model.augment": "none"})

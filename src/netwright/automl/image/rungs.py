@@ -1,7 +1,8 @@
-"""Compare a portfolio of image networks on two rungs of short trainings, then search on if time allows.
+"""Compare a portfolio of image networks on two rungs of short trainings.
 
 Rungs count epochs: nothing is decided before every network has passed over the rows a few times. The
-default is trained on each rung, and the search is over as soon as no other candidate leads.
+default is trained on each rung, and the comparison is over as soon as no other candidate leads. With
+counted trials the portfolio is trained in full, and a strategy proposes what follows.
 """
 
 from __future__ import annotations
@@ -35,28 +36,26 @@ _N_FINALISTS = 3
 _MAX_LOSS_RATIO = 0.98
 """A challenger's log loss on the first rung must be below this times the default's."""
 _SLOWDOWN = 1.15
-"""Of a trial beside another one, which shares memory and caches."""
+"""Factor of a trial's time while another one runs beside it, since they share memory and caches."""
 _RELATIVE_COSTS = {"channels": 2.0, "rows": 0.3, "columns": 0.3}
 """View -> time of an epoch, relative to the default's; 1 for others (28 x 28 pixels, 3 channels)."""
 _START_SECONDS = 4.0
-"""Until the first trial starts."""
+"""Seconds until the first trial starts."""
 _OVERHEAD_SECONDS = 1.5
-"""Of a trial, besides its epochs: to build the network, validate and save."""
+"""Seconds of a trial besides its epochs: to build the network, validate and save."""
 
 
 @dataclass(frozen=True, repr=False)
 class PortfolioRungs:
-    """Compare candidates on two rungs, then propose what `algorithm` proposes if time is left.
+    """Compare candidates on two rungs within a time, or train all of them and then search.
 
     Args:
-        algorithm: Proposes candidates after the rungs.
+        algorithm: Proposes candidates after the portfolio if trials are counted.
         candidates: The default first; a study has it as its first baseline as well.
-        epochs: Of a training at full fidelity.
-        rows: Training rows.
-        seconds: Wall time of the search; infinite if trials are counted: then every candidate of the
-            portfolio is trained in full.
-        n_workers: Trials side by side.
-        searches_on: Whether `algorithm` proposes after the rungs; otherwise the search is over.
+        epochs: Number of epochs of a training at full fidelity.
+        rows: Number of training rows.
+        seconds: Wall time of the search; infinite if trials are counted.
+        n_workers: Number of trials side by side.
     """
 
     algorithm: Algorithm
@@ -65,12 +64,11 @@ class PortfolioRungs:
     rows: int
     seconds: float
     n_workers: int
-    searches_on: bool = False
 
     @property
     def searches(self) -> bool:
         """Whether candidates follow that are not of the portfolio."""
-        return self.searches_on or math.isinf(self.seconds)
+        return math.isinf(self.seconds)
 
     def __repr__(self) -> str:
         """Return a name that does not depend on the budget: a run resumes with another one."""
@@ -121,7 +119,7 @@ class PortfolioRungsStrategy:
             finalists = [self._default, *self._in_time(challengers, first, second)]
             if (proposals := self._missing(finalists, second)) or self._is_running(second):
                 return proposals[:n]
-        return list(self._strategy.ask(n, rng)) if self._settings.searches_on else []
+        return []
 
     def _epoch_seconds(self) -> list[float]:
         """Return the seconds of an epoch on one worker, by each finished trial of the default."""

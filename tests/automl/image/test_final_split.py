@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.automl.final_split import final_task, held_out_by_final
+from netwright.automl.image.final_split import final_task, held_out_by_final
 from netwright.data.task import Task
 
 

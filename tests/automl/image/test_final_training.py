@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.automl.final_record import FinalRecord, is_unfinished
-from netwright.automl.final_split import final_task
-from netwright.automl.final_training import Reserve, is_due, train_final
 from netwright.automl.finished_search import ROUND, FinishedSearch, OpenedSearch
 from netwright.automl.goal import Goal
+from netwright.automl.image.final_record import FinalRecord, is_unfinished
+from netwright.automl.image.final_split import final_task
+from netwright.automl.image.final_training import Reserve, is_due, train_final
 from netwright.automl.open_search import open_search
 from netwright.automl.search_budget import SearchBudget
 from netwright.data.task import Task

@@ -16,8 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netwright.automl.final_record import FinalRecord, is_unfinished
-from netwright.automl.final_split import final_task, held_out_by_final
 from netwright.automl.finished_search import ROUND, FinishedSearch, OpenedSearch
 from netwright.automl.image.final_candidate import (
     choose_trial,
@@ -25,6 +23,8 @@ from netwright.automl.image.final_candidate import (
     slowdown,
     z_score,
 )
+from netwright.automl.image.final_record import FinalRecord, is_unfinished
+from netwright.automl.image.final_split import final_task, held_out_by_final
 from netwright.automl.time_allocation import FINAL_JUDGING_SHARE, MIN_FINAL_SECONDS
 from netwright.data.task import Images
 from netwright.errors import BrokenFile
