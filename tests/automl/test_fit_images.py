@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,12 +72,13 @@ def test_final_training_follows_the_counted_trials_and_is_delivered(counted: Fit
 
 
 def test_same_call_is_finished_and_more_trials_train_again(
-    counted: FitResult, image_task: Task
+    counted: FitResult, image_task: Task, tmp_path: Path
 ) -> None:
-    again = search(image_task, counted.run)
+    run = shutil.copytree(counted.run, tmp_path / "run")
+    again = search(image_task, run)
     assert again.already_finished
     assert again.study.trials == counted.study.trials
-    more = search(image_task, counted.run, trials=2)
+    more = search(image_task, run, trials=2)
     assert not more.already_finished
     assert n_budgeted_trials(more.study.trials) == 2
     assert len(finals(more)) == 2

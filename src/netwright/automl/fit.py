@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -102,40 +103,21 @@ def run_and_deliver(
     already_finished = is_finished(opened, budget)
     used_before = seconds_used(study)
     n_ended_before = _n_ended(study)
-    importing = Thread(target=import_export_libraries, daemon=True)
-    is_image = isinstance(opened.task.features, Images)
-    final_executor = executor_of_final(opened, n_finals(budget.seconds, budget.n_workers))
-
-    def prepare_then_notify(event: Event) -> None:
-        # while trials run: at the end time is short, and at the start imports would delay the
-        # workers; the first trial of a search of images is timed, and should not be slowed down
-        waits = is_image and not study.evaluates_baselines_only
-        is_time = isinstance(event, TrialEnded if waits else TrialStarted)
-        if is_time and importing.ident is None and budget.seconds is not None:
-            importing.start()
-            start_early(final_executor, opened)
-        notify(event)
-
-    try:
-        study.run(
-            trials=budget.trials,
-            until=budget.until,
-            verbose=False,
-            callbacks=CallbackList([prepare_then_notify]),  # `notify` includes the logger already
-            started_at=budget.start_time,
-        )
-        if importing.ident is not None:
-            importing.join()
-    except BaseException:
-        final_executor.close()
-        raise
-    left_out = _train_final(opened, budget, used_before, final_executor, notify)
+    left_out: tuple[str, ...] = ()
+    if _has_final_training(opened):
+        with closing(
+            executor_of_final(opened, n_finals(budget.seconds, budget.n_workers))
+        ) as final:
+            _run_study(opened, budget, notify, final)
+            left_out = _train_final(opened, budget, used_before, final, notify)
+    else:
+        _run_study(opened, budget, notify)
     timed_out = budget.seconds is not None and not already_finished and not study.interrupted
     no_new_trial = timed_out and n_ended_before == _n_ended(study) > 0
     outcome = deliver(
         opened,
         already_finished=already_finished,
-        deadline=budget.deadline,
+        deadline=budget.deadline - used_before,
         n_threads=budget.n_workers,
         notify=notify,
     )
@@ -148,12 +130,56 @@ def run_and_deliver(
     return replace(outcome, warnings=(*outcome.warnings, warning))
 
 
+def _has_final_training(opened: OpenedSearch) -> bool:
+    """Return whether the search is followed by a training of what it chose: that of images is."""
+    return isinstance(opened.task.features, Images)
+
+
+def _run_study(
+    opened: OpenedSearch, budget: SearchBudget, notify: Callback, final: Executor | None = None
+) -> None:
+    """Run the study until its part of the budget is used.
+
+    Meanwhile the libraries of the export are imported, and the workers of the final training start:
+    at the end time is short. They wait until the search's own workers have started, or if the search
+    compares times of trainings, until the first of them is over.
+
+    Args:
+        opened: a search.
+        budget: of all runs.
+        notify: called with events.
+        final: the executor of the final training, if there is one.
+    """
+    study = opened.study
+    importing = Thread(target=import_export_libraries, daemon=True)
+    compares_times = final is not None and not study.evaluates_baselines_only
+    beginning = TrialEnded if compares_times else TrialStarted
+
+    def prepare_then_notify(event: Event) -> None:
+        is_time = budget.seconds is not None and isinstance(event, beginning)
+        if is_time and importing.ident is None:
+            importing.start()
+            if final is not None:
+                start_early(final)
+        notify(event)
+
+    study.run(
+        trials=budget.trials,
+        until=budget.until,
+        verbose=False,
+        callbacks=CallbackList([prepare_then_notify]),  # `notify` includes the logger already
+        started_at=budget.start_time,
+    )
+    if importing.ident is not None:
+        importing.join()
+
+
 def is_finished(opened: OpenedSearch, budget: SearchBudget) -> bool:
     """Return whether earlier runs have used up the budget, so that `fit` would train nothing."""
     study = opened.study
     if not study.is_budget_used(trials=budget.trials, until=budget.until):
         return False
-    if _target_is_reached(study, budget):
+    if not _has_final_training(opened) or _target_is_reached(study, budget):
         return True
     used = seconds_used(study)
     seconds_left = math.inf if budget.seconds is None else budget.seconds - used
@@ -170,10 +196,10 @@ def _train_final(
     """Export the best model so far, then train the final one if there is time.
 
     Args:
-        opened: a search whose study has run.
+        opened: a search of images whose study has run.
         budget: of all runs.
         used_before: seconds that earlier runs have used.
-        executor: runs the final training; closed at the end.
+        executor: runs the final training.
         notify: called with events.
 
     Returns:
@@ -181,7 +207,10 @@ def _train_final(
     """
     study = opened.study
     deadline = budget.deadline - used_before
-    search = opened.finished()
+    if _target_is_reached(study, budget):
+        return ()
+    if not is_due(opened.finished(), deadline - time.monotonic()):
+        return ()
 
     def export_first() -> Reserve:
         start_time = time.monotonic()
@@ -191,14 +220,10 @@ def _train_final(
         return Reserve(FINAL_EXPORT_SECONDS + seconds, test_seconds)
 
     try:
-        if _target_is_reached(study, budget) or not is_due(search, deadline - time.monotonic()):
-            return ()
         reason = train_final(opened, executor, deadline, budget.n_workers, notify, export_first)
     except KeyboardInterrupt:
         study.interrupted = True
         return ()
-    finally:
-        executor.close()
     return (reason,) if reason else ()
 
 

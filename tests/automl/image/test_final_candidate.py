@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from netwright.automl.image.final_candidate import (
     searches_quality_alone,
     slowdown,
     with_width,
-    z_score,
 )
 from netwright.automl.portfolio import portfolio
 from netwright.automl.spaces import space_for
@@ -80,7 +80,7 @@ class Searched:
         truth = self.task.target[self.task.validation]
         n = len(truth)
         noise = np.random.default_rng(0).normal(size=n)
-        noise = (noise - noise.mean()) / noise.std()
+        noise = (noise - noise.mean()) / noise.std(ddof=1)
         gains = 0.1 * (noise + z / math.sqrt(n)) if z else np.zeros(n)
         p = np.exp(-(1.0 - gains))
         probabilities = np.repeat(((1 - p) / 2)[:, None], 3, axis=1)
@@ -211,12 +211,6 @@ def test_regression_compares_squared_errors(image_task: Task, tmp_path: Path) ->
     assert chosen(searched.finished(task=task, objectives=rmse)) == 2
 
 
-def test_z_score_is_the_mean_in_standard_errors() -> None:
-    gains = np.array([1.0, 2.0, 3.0, 6.0])
-    assert z_score(gains) == pytest.approx(3.0 / (gains.std() / 2))
-    assert z_score(np.ones(5)) == 0.0
-
-
 def learnt(trial: Trial) -> Trial:
     return replace(trial, metrics={**trial.metrics, "accuracy": 0.9})
 
@@ -259,6 +253,21 @@ def test_slow_data_get_a_narrower_network(searched: Searched, rate: dict[int, fl
     seconds = 1.01 * 25 * n_rows / rate[24]
     assert final_candidate(search, default, seconds, 1) == with_width(default.candidate, 48)
     assert final_candidate(search, chance, seconds, 1) == with_width(default.candidate, 24)
+
+
+def test_timing_takes_a_small_share_of_the_time(
+    searched: Searched, rate: dict[int, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default, search = learnt(searched.trials[0]), searched.finished()
+
+    def slow(search: FinishedSearch, candidate: Candidate, n_threads: int) -> float:
+        time.sleep(0.02)
+        return 1e9
+
+    monkeypatch.setattr(module, "_rows_per_second", slow)
+    # a second one would take 0.04 s of 0.05 s, and there are 0.03 s
+    assert final_candidate(search, default, 1.0, 1) == with_width(default.candidate, 16)
+    assert final_candidate(search, default, 100.0, 1) == with_width(default.candidate, 96)
 
 
 def test_width_is_kept_without_a_clock(searched: Searched, rate: dict[int, float]) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import suppress
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netwright.automl.finished_search import FinishedSearch
 from netwright.automl.image.default_configs import SEARCH_WIDTH
 from netwright.automl.image.space import WIDTHS
-from netwright.errors import BrokenFile
-from netwright.files.run_layout import VALIDATION
+from netwright.automl.image.validation_losses import validation_losses, z_score
 from netwright.pipelines.models.network import training_rows_per_second
 from netwright.pipelines.pipeline import (
     as_pipeline,
@@ -22,8 +19,6 @@ from netwright.pipelines.pipeline import (
     target_transform_of,
 )
 from netwright.space.candidate import Candidate
-from netwright.trials.held_out import read_predictions
-from netwright.trials.losses import row_losses
 from netwright.trials.metrics import scored
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import BASELINE, MADE, Status, Trial
@@ -43,6 +38,8 @@ from that of the most frequent class to 1."""
 _WIDTH_EXPONENT = 1.4
 """Images per second are proportional to width ** -1.4 (width 16 to 64)."""
 _FINAL_WIDTHS = (16, 24, 32, 48, 64, 96)
+_MAX_TIMING_SHARE = 0.05
+"""Share of the final training's time after which no wider network is timed."""
 
 
 def choose_trial(search: FinishedSearch) -> Trial | None:
@@ -108,28 +105,14 @@ def _beats(search: FinishedSearch, challenger: Trial, default: Trial) -> bool:
     epochs = [trial.metrics.get("epochs", 0.0) for trial in (challenger, default)]
     if min(epochs) < _MIN_EPOCHS_TO_DECIDE:
         return False
-    losses = [_row_losses(search, trial) for trial in (default, challenger)]
-    if losses[0] is None or losses[1] is None:
+    rows = search.task.validation
+    of_default, of_challenger = (
+        validation_losses(search.trial_folder(trial.id), search.task, rows)
+        for trial in (default, challenger)
+    )
+    if of_default is None or of_challenger is None:
         return False
-    return z_score(losses[0] - losses[1]) >= _MIN_Z
-
-
-def z_score(gains: NDArray[np.float64]) -> float:
-    """Return the mean of paired differences (rows,) in standard errors; 0 if all are equal."""
-    standard_error = gains.std() / math.sqrt(len(gains))
-    return float(gains.mean() / standard_error) if standard_error > 0 else 0.0
-
-
-def _row_losses(search: FinishedSearch, trial: Trial) -> NDArray[np.float64] | None:
-    """Return each validation row's loss; None if the predictions are gone."""
-    task = search.task
-    rows = task.validation
-    with suppress(BrokenFile):
-        mask = np.ones(len(rows), np.bool_)
-        folder = search.trial_folder(trial.id)
-        predictions = read_predictions(folder, VALIDATION, mask, len(task.classes))
-        return row_losses(task.kind, predictions, task.target[rows])
-    return None
+    return z_score(of_default - of_challenger) >= _MIN_Z
 
 
 def final_candidate(
@@ -147,11 +130,15 @@ def final_candidate(
         return trial.candidate
     required = _MIN_FINAL_EPOCHS_OF_SLOW if learns_slowly(search, trial) else _MIN_FINAL_EPOCHS
     n_rows = len(search.task.train) + len(search.task.validation)
-    started_at, best = time.monotonic(), trial.candidate
+    best, elapsed, last_seconds = trial.candidate, 0.0, 0.0
     for width in _FINAL_WIDTHS:
-        candidate = with_width(trial.candidate, width)
+        if elapsed + 2 * last_seconds > _MAX_TIMING_SHARE * seconds:
+            break
+        candidate, started_at = with_width(trial.candidate, width), time.monotonic()
         rate = _rows_per_second(search, candidate, n_threads)
-        if rate * (seconds - (time.monotonic() - started_at)) / n_rows < required:
+        last_seconds = time.monotonic() - started_at
+        elapsed += last_seconds
+        if rate * (seconds - elapsed) / n_rows < required:
             break
         best = candidate
     return best

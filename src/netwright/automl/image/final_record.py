@@ -1,4 +1,4 @@
-"""What a run folder records of its final trainings besides their trials: seconds, and what failed."""
+"""The record that a run folder keeps of its final trainings: their seconds, and which one failed."""
 
 from __future__ import annotations
 

@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from netwright.automl.finished_search import ROUND, FinishedSearch, OpenedSearch
 from netwright.automl.image.final_candidate import (
     choose_trial,
     final_candidate,
     slowdown,
-    z_score,
 )
 from netwright.automl.image.final_record import FinalRecord, is_unfinished
 from netwright.automl.image.final_split import final_task, held_out_by_final
+from netwright.automl.image.validation_losses import validation_losses, z_score
 from netwright.automl.time_allocation import FINAL_JUDGING_SHARE, MIN_FINAL_SECONDS
-from netwright.data.task import Images
-from netwright.errors import BrokenFile
 from netwright.evaluators.default_evaluators import default_evaluator
 from netwright.files.folder import Folder
 from netwright.files.run_layout import (
@@ -35,15 +31,13 @@ from netwright.files.run_layout import (
     FINAL_TRAINING,
     SECONDS,
     TRAINING_CHECKPOINT,
-    VALIDATION,
 )
+from netwright.interfaces.evaluator import Evaluator
 from netwright.report.describe import summary
 from netwright.study.journal import trial_seed
 from netwright.study.progress.events import Callback, RunningTrial, StageStarted, Tick
 from netwright.study.workers.executors import Executor, Supervised
 from netwright.study.workers.supervisor import JobResult
-from netwright.trials.held_out import read_predictions
-from netwright.trials.losses import row_losses
 from netwright.trials.trial import FINAL, MADE, Job, Metrics, Proposal, Status, Trial
 
 _MIN_Z_TO_KEEP = -2.0
@@ -62,15 +56,13 @@ class Reserve(NamedTuple):
 
 
 def is_due(search: FinishedSearch, seconds_left: float) -> bool:
-    """Return whether a final training would add something to a search that has ended.
+    """Return whether a final training would add something to a search of images that has ended.
 
     Args:
         search: the search.
         seconds_left: for the final training; infinite without a time limit.
     """
-    if not isinstance(search.task.features, Images) or not search.trials:
-        return False
-    if search.interrupted or seconds_left < MIN_FINAL_SECONDS:
+    if not search.trials or search.interrupted or seconds_left < MIN_FINAL_SECONDS:
         return False
     last, record = _last_searched(search), FinalRecord.read(search.folder)
     last_final = max((trial.id for trial in search.finals), default=0)
@@ -86,15 +78,14 @@ def _last_searched(search: FinishedSearch) -> int:
 
 
 def executor_of_final(opened: OpenedSearch, n_members: int) -> Executor:
-    """Return the executor of the final training: workers that share all cores and memory."""
+    """Return the executor of the final training: its workers share all cores and memory."""
     executor = opened.study.executor
     return executor.divided(n_members) if isinstance(executor, Supervised) else executor
 
 
-def start_early(executor: Executor, opened: OpenedSearch) -> None:
+def start_early(executor: Executor) -> None:
     """Start the workers of the final training while the search runs, unless they have started."""
-    is_image = isinstance(opened.task.features, Images)
-    if isinstance(executor, Supervised) and is_image and not executor.is_started:
+    if isinstance(executor, Supervised) and not executor.is_started:
         executor.start(_WARM_UP)
 
 
@@ -130,15 +121,7 @@ def train_final(
     chosen = choose_trial(search)
     if chosen is None and not opened.study.baselines:
         return ""
-    evaluator = default_evaluator(
-        search.space,
-        final_task(search.task),
-        search.objectives,
-        search.limits,
-        phase_shares=replace(search.time_budget.phase_shares, judging=FINAL_JUDGING_SHARE),
-        until_deadline=True,
-    )
-    executor.open(evaluator, n_members)
+    executor.open(_evaluator(search), n_members)
     reserve = export_first()
     deadline -= reserve.export_seconds * n_members
     seconds = deadline - time.monotonic()
@@ -153,22 +136,46 @@ def train_final(
     parents = () if chosen is None else (chosen.id,)
     proposal = Proposal(candidate, origin=FINAL, parents=parents, note={ROUND: n_rounds})
     training = _FinalTraining(search, proposal, executor, deadline, notify)
-    results = training.run(n_members)
-    errors: list[str] = []
+    return _record_members(opened, training, training.run(n_members), chosen)
+
+
+def _evaluator(search: FinishedSearch) -> Evaluator:
+    """Return what trains a network on nearly all rows, until its deadline."""
+    return default_evaluator(
+        search.space,
+        final_task(search.task),
+        search.objectives,
+        search.limits,
+        phase_shares=replace(search.time_budget.phase_shares, judging=FINAL_JUDGING_SHARE),
+        until_deadline=True,
+    )
+
+
+def _record_members(
+    opened: OpenedSearch,
+    training: _FinalTraining,
+    results: Sequence[JobResult],
+    chosen: Trial | None,
+) -> str:
+    """Record each member as a trial, unless it failed or is worse than the model of the search.
+
+    Returns:
+        A sentence about why there is no final model; empty if there is one.
+    """
+    search, errors = training.search, list[str]()
     for member, job_result in enumerate(results):
         folder = training.folder / str(member)
-        reason = (
-            job_result.error
-            if job_result.status is not Status.DONE
-            else _reason_to_discard(search, chosen, folder)
-        )
+        if job_result.status is Status.DONE:
+            reason = _reason_to_discard(search, chosen, folder)
+        else:
+            reason = job_result.error
         if reason:
             errors.append(reason)
-        else:
-            take_over = _TakeOver(folder, job_result.metrics)
-            seconds = FinalRecord.read(search.folder).round_seconds
-            opened.study.add_trial(proposal, take_over, seconds=seconds)
-    if len(errors) == n_members:
+            continue
+        seconds = FinalRecord.read(search.folder).round_seconds
+        take_over = _TakeOver(folder, job_result.metrics)
+        opened.study.add_trial(training.proposal, take_over, seconds=seconds)
+    if len(errors) == len(results):
         record = FinalRecord.read(search.folder)
         replace(record, left_out_after=_last_searched(search)).write(search.folder)
     training.folder.clear(keep=(SECONDS,))
@@ -275,16 +282,11 @@ def _reason_to_discard(search: FinishedSearch, chosen: Trial | None, folder: Fol
     if chosen is None:
         return ""
     task, mask = search.task, held_out_by_final(search.task)
-    losses = []
-    for source, rows in ((search.trial_folder(chosen.id), mask), (folder, mask[mask])):
-        try:
-            all_rows = np.ones(len(rows), np.bool_)
-            predictions = read_predictions(source, VALIDATION, all_rows, len(task.classes))
-        except BrokenFile:
-            return ""
-        truth = task.target[task.validation[mask]]
-        losses.append(row_losses(task.kind, predictions[rows], truth))
-    z = z_score(losses[0] - losses[1])
+    of_chosen = validation_losses(search.trial_folder(chosen.id), task, task.validation)
+    of_final = validation_losses(folder, task, task.validation[mask])
+    if of_chosen is None or of_final is None:
+        return ""
+    z = z_score(of_chosen[mask] - of_final)
     if z >= _MIN_Z_TO_KEEP:
         return ""
     return f"on the same rows it is worse than trial {chosen.id} (z {z:.1f})."
