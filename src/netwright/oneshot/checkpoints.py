@@ -16,6 +16,7 @@ from netwright.files.arrays import read_tensors
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, parse
 from netwright.files.run_layout import CHECKPOINT
+from netwright.networks.training.optimizer_state import load_optimizer_tensors, optimizer_tensors
 
 T = TypeVar("T")
 
@@ -70,8 +71,7 @@ class Checkpoint:
         tensors = {f"module.{k}": v for k, v in self.module.state_dict().items()}
         tensors |= self.extra_tensors
         for name, optimizer in self.optimizers.items():
-            for i, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"{name}.{i}.{k}": v for k, v in state.items() if v is not None}
+            tensors |= {f"{name}.{k}": v for k, v in optimizer_tensors(optimizer).items()}
         metadata = {"record": json.dumps(history), "search": self.identity}
         tensors = {
             name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()
@@ -111,21 +111,6 @@ class Checkpoint:
                     raise ValueError(name)
                 parameter.copy_(tensors[name])
         for name, optimizer in self.optimizers.items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, tensor in tensors.items():
-                if key.startswith(f"{name}."):
-                    _, i, entry = key.split(".", 2)
-                    state.setdefault(int(i), {})[entry] = tensor
-            _check_shapes(optimizer, state)
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-
-
-def _check_shapes(
-    optimizer: torch.optim.Optimizer, state: Mapping[int, Mapping[str, Tensor]]
-) -> None:
-    """Raise ValueError unless each tensor of a parameter's state is of its shape, or a scalar."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for i, tensors in state.items():
-        for name, tensor in tensors.items():
-            if not 0 <= i < len(parameters) or tensor.shape not in (parameters[i].shape, ()):
-                raise ValueError(name)
+            prefix = f"{name}."
+            state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            load_optimizer_tensors(optimizer, state)

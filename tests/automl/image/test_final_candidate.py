@@ -265,7 +265,7 @@ def test_timing_takes_a_small_share_of_the_time(
         return 1e9
 
     monkeypatch.setattr(module, "_rows_per_second", slow)
-    # a second one would take 0.04 s of 0.05 s, and there are 0.03 s
+    # after 0.02 of 0.05 s another width, which may take 0.04 s, is not timed
     assert final_candidate(search, default, 1.0, 1) == with_width(default.candidate, 16)
     assert final_candidate(search, default, 100.0, 1) == with_width(default.candidate, 96)
 

@@ -22,7 +22,7 @@ from netwright.networks.training.checkpoint import (
 from netwright.networks.training.muon import Muon
 from netwright.networks.training.optimizers import SGD, AdamW, Optimizer
 
-STATE = TrainingState(progress=0.25, step=3, seconds=12.5)
+STATE = TrainingState(progress=0.25, step=3)
 GENERATOR = torch.Generator().manual_seed(5)
 IMAGES = torch.randn(8, 3, 6, 6, generator=GENERATOR).contiguous(memory_format=torch.channels_last)
 OPTIMIZERS: list[Optimizer] = [AdamW(), SGD(), SGD(momentum=0.0), Muon(weight_decay=0.1)]
@@ -134,10 +134,10 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "other bytes": lambda path: path.write_bytes(b"\xff" * 500),
     "no metadata": lambda path: save_file(load(path.read_bytes()), path),
     "state is no object": with_state([1]),
-    "state with a text": with_state({"progress": "0.5", "step": 3, "seconds": 1.0}),
-    "over": with_state({"progress": 1.0, "step": 3, "seconds": 1.0}),
-    "progress is not a number": with_state({"progress": float("nan"), "step": 3, "seconds": 1.0}),
-    "negative step": with_state({"progress": 0.5, "step": -3, "seconds": 1.0}),
+    "state with a text": with_state({"progress": "0.5", "step": 3}),
+    "over": with_state({"progress": 1.0, "step": 3}),
+    "progress is not a number": with_state({"progress": float("nan"), "step": 3}),
+    "negative step": with_state({"progress": 0.5, "step": -3}),
     "unknown parameter": with_tensor("optimizer.99.exp_avg"),
     "parameter without a number": with_tensor("optimizer.x.exp_avg"),
     "additional weight": with_tensor("module.7.weight"),
@@ -179,6 +179,6 @@ def test_checkpoint_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="No space left"):
-        save_checkpoint(tmp_path, module, optimizer, TrainingState(0.5, 6, 20.0))
+        save_checkpoint(tmp_path, module, optimizer, TrainingState(0.5, 6))
     assert read_state(tmp_path) == STATE
     assert [path.name for path in tmp_path.iterdir()] == [TRAINING_CHECKPOINT]

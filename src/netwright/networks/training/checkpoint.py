@@ -10,11 +10,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from netwright.errors import BrokenFile, Phrase, expected
+from netwright.errors import BrokenFile, expected
 from netwright.files.arrays import read_tensors
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, parse
 from netwright.files.run_layout import TRAINING_CHECKPOINT
+from netwright.networks.training.optimizer_state import (
+    load_optimizer_tensors,
+    optimizer_tensors,
+    parameters_of,
+)
 
 _STATE = "state"
 """Key of the numbers in the file's metadata."""
@@ -29,15 +34,13 @@ class TrainingState:
     Args:
         progress: Share of the training that is over, in [0, 1).
         step: Optimisation steps so far.
-        seconds: Wall time so far.
     """
 
     progress: float
     step: int
-    seconds: float
 
     def __post_init__(self) -> None:
-        if not (0 <= self.progress < 1 and self.step >= 0 and self.seconds >= 0):
+        if not (0 <= self.progress < 1 and self.step >= 0):
             raise ValueError(expected("a training's state", "of a training that is not over", self))
 
 
@@ -64,8 +67,8 @@ def save_checkpoint(
     from safetensors.torch import save
 
     tensors = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
-    for index, entries in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in entries.items()}
+    of_optimizer = optimizer_tensors(optimizer)
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in of_optimizer.items()}
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {_STATE: json.dumps(asdict(state)), _OPTIMIZER: _signature(optimizer)}
     content = save(plain, metadata=metadata)
@@ -90,54 +93,26 @@ def load_checkpoint(
         file = read_tensors(Folder(folder), TRAINING_CHECKPOINT)
         state = _state_of(file.metadata)
         tensors = safetensors_torch.load(file.content)
-        if file.metadata.get(_OPTIMIZER) != _signature(optimizer):
-            return None
-        entries = _optimizer_entries(_with_prefix("optimizer.", tensors), optimizer)
     except (BrokenFile, SafetensorError):
         return None
     module_state = _with_prefix("module.", tensors)
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    if {name: tensor.shape for name, tensor in module_state.items()} != shapes:
+    has_same_module = {name: tensor.shape for name, tensor in module_state.items()} == shapes
+    if not has_same_module or file.metadata.get(_OPTIMIZER) != _signature(optimizer):
+        return None
+    try:
+        load_optimizer_tensors(optimizer, _with_prefix("optimizer.", tensors))
+    except ValueError:
         return None
     module.load_state_dict(module_state)
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": entries, "param_groups": groups})
     return state
 
 
 def _signature(optimizer: torch.optim.Optimizer) -> str:
     """Return the optimiser's class and the shapes of its parameters: who can read its state."""
     optimizer_type = type(optimizer)
-    shapes = [tuple(parameter.shape) for parameter in _parameters(optimizer)]
+    shapes = [tuple(parameter.shape) for parameter in parameters_of(optimizer)]
     return json.dumps([f"{optimizer_type.__module__}.{optimizer_type.__qualname__}", shapes])
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Return the parameters in the order in which a state dict counts them."""
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _optimizer_entries(
-    tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
-) -> dict[int, dict[str, Tensor]]:
-    """Return the tensors of each parameter's state by its index and their names.
-
-    Raises:
-        BrokenFile: A parameter does not exist.
-    """
-    parameters = _parameters(optimizer)
-    entries: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, _, name = key.partition(".")
-        if not index.isdecimal() or int(index) >= len(parameters):
-            rule = f"state of {len(parameters)} parameters"
-            raise BrokenFile(expected(TRAINING_CHECKPOINT, rule, Phrase(key)))
-        parameter = parameters[int(index)].detach()
-        if tensor.shape == parameter.shape:
-            # fused optimisers pair elements as they lie in memory, which may be channels-last
-            tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
-        entries.setdefault(int(index), {})[name] = tensor
-    return entries
 
 
 def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

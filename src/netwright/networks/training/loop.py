@@ -266,12 +266,12 @@ class _TrainingLoop:
         self.n_steps = max(1, round(recipe.epochs * fidelity)) * self.steps_per_epoch
         self.validation_interval = validation_interval
         self.checkpoint_folder = checkpoint_folder
-        self.start_time = self.saved_at = time.monotonic()
-        self.state = TrainingState(0.0, 0, 0.0)
+        self.saved_at = time.monotonic()
+        self.state = TrainingState(0.0, 0)
         restored = checkpoint_folder and load_checkpoint(checkpoint_folder, module, self.optimizer)
         if restored:  # at least one step is left, after which the weights are validated
             self.state = replace(restored, step=min(restored.step, self.n_steps - 1))
-        self.clock = TrainingClock(deadline, self.state.progress, self.start_time)
+        self.clock = TrainingClock(deadline, self.state.progress, self.saved_at)
         self.n_rows = 0
         self._seconds_per_row: list[float] = []
 
@@ -321,8 +321,7 @@ class _TrainingLoop:
             return
         now = time.monotonic()
         if now - self.saved_at >= _CHECKPOINT_SECONDS:
-            seconds = self.state.seconds + now - self.start_time
-            state = TrainingState(progress, step, seconds)
+            state = TrainingState(progress, step)
             with suppress(OSError):  # a full disk costs the checkpoint, not the training
                 save_checkpoint(self.checkpoint_folder, self.module, self.optimizer, state)
             self.saved_at = time.monotonic()
