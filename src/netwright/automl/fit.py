@@ -27,6 +27,7 @@ from netwright.automl.image.final_training import (
     start_early,
     train_final,
 )
+from netwright.automl.image.paired_gains import PairedGains
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
 from netwright.automl.search_budget import SearchBudget
@@ -163,11 +164,13 @@ def _run_study(
                 start_early(final)
         notify(event)
 
+    compare = [PairedGains(opened, notify)] if compares_times else []
     study.run(
         trials=budget.trials,
         until=budget.until,
         verbose=False,
-        callbacks=CallbackList([prepare_then_notify]),  # `notify` includes the logger already
+        # `notify` includes the logger already
+        callbacks=CallbackList([prepare_then_notify, *compare]),
         started_at=budget.start_time,
     )
     if importing.ident is not None:

@@ -20,7 +20,7 @@ from netwright.cli.terminal import (
 )
 from netwright.errors import plural, shortened
 from netwright.report.tables import row
-from netwright.study.progress.events import Event, PreparationEnded, TrialEnded
+from netwright.study.progress.events import Event, PreparationEnded, TrialCompared, TrialEnded
 from netwright.study.progress.search_state import SearchState
 from netwright.study.study import Study
 from netwright.trials.formats import format_duration, format_metric
@@ -61,6 +61,8 @@ class FitProgress:
             for sentence in event.report:
                 for line in wrap(sentence, 77, initial_indent="  ", subsequent_indent="    "):
                     print_line(line)
+        elif isinstance(event, TrialCompared):
+            print_line(f"  {event}")
         elif isinstance(event, TrialEnded):
             trial = event.trial
             is_baseline = trial.proposal.origin == BASELINE

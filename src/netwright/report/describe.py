@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from itertools import groupby
 
+from netwright.networks.layers.channel_tower import ChannelTower
+from netwright.networks.layers.views import AxisAsChannels
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.interfaces import Learner
+from netwright.pipelines.pipeline import ImagePipeline
 from netwright.space.candidate import Candidate
 
 _OMITTED_LAYERS = {
@@ -18,8 +21,20 @@ _OMITTED_LAYERS = {
     "Columns",
     "Given",
     "OneHotOrEmbedding",
+    "Activation",
+    "Multiply",
+    "Pool",
+    "RowAndColumnMeans",
+    "Whitening",
 }
-"""Layers that nearly every network has, left out."""
+"""Layers that nearly every network has, or that come with another one, left out."""
+_LAYER_NAMES = {
+    "AxialConv": "conv",
+    "ConvNeXtBlock": "convnext",
+    "ImageAttention": "attention",
+    "OneHotPixels": "codes",
+}
+"""Name of a layer in a description, where it is not its class's."""
 _SIZE_FIELDS = ("channels", "features", "expand", "heads", "size")
 _TREE_SETTINGS = {
     "num_leaves": "leaves",
@@ -31,9 +46,14 @@ _TREE_SETTINGS = {
 
 
 def summary(description: object, length: int = 34) -> str:
-    """Return the layers that distinguish a network: ``conv 16, 2 residual, conv 32``."""
+    """Return the layers that distinguish a network: ``conv 16, 2 residual, conv 32``.
+
+    For images the augmentations follow, or ``unaugmented``.
+    """
     network = _network(description)
-    words = list(_learner(network)) if isinstance(network, Learner) else list(_words(network))
+    words = list(_learner(network)) if isinstance(network, Learner) else _sized(_words(network))
+    if isinstance(description, ImagePipeline) and isinstance(description.model, Training):
+        words += list(_augmentations(description.model)) or ["unaugmented"]
     runs = [(word, len(list(same))) for word, same in groupby(words)]
     text = ", ".join(f"{n} {word}" if n > 1 else word for word, n in runs) or "linear"
     return text if len(text) <= length else text[: length - 1].rstrip(", ") + "…"
@@ -56,8 +76,29 @@ def _learner(learner: object) -> Iterator[str]:
         yield f"rate {show_value(learner.learning_rate)}"
 
 
+def _sized(words: Iterable[str]) -> list[str]:
+    """Give a layer without a size of its own that of the same layer before it, which it keeps."""
+    sized: list[str] = []
+    for word in words:
+        keeps_size = bool(sized) and sized[-1].partition(" ")[0] == word == "conv"
+        sized.append(sized[-1] if keeps_size else word)
+    return sized
+
+
+def _augmentations(recipe: Training) -> Iterator[str]:
+    """Yield ``shift``, ``flip``, ``vertical flip``."""
+    for augmentation in recipe.augment:
+        is_vertical = getattr(augmentation, "axis", "") == "vertical"
+        yield f"{'vertical ' if is_vertical else ''}{type(augmentation).__name__.lower()}"
+
+
 def _words(network: object) -> Iterator[str]:
-    if isinstance(network, tuple):
+    if isinstance(network, AxisAsChannels):
+        yield f"{network.axis} as channels"
+    elif isinstance(network, ChannelTower):
+        yield f"{network.combine} over channels"
+        yield from _words(network.body)
+    elif isinstance(network, tuple):
         for layer in network:
             yield from _words(layer)
     elif isinstance(network, Mapping):
@@ -71,7 +112,7 @@ def _words(network: object) -> Iterator[str]:
             getattr(network, attribute) for attribute in _SIZE_FIELDS if hasattr(network, attribute)
         ]
         first_size = [str(size) for size in sizes[:1] if isinstance(size, int) and size]
-        yield " ".join([name.lower(), *first_size])
+        yield " ".join([_LAYER_NAMES.get(name, name.lower()), *first_size])
     elif type(network).__name__ == "Linear" and isinstance(getattr(network, "features", 0), int):
         yield f"linear {network.features}"  # type: ignore[attr-defined]  # just asked
 

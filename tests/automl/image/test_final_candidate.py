@@ -61,14 +61,21 @@ class Searched:
         accuracy: float = 0.5,
         origin: str = "portfolio",
         status: Status = Status.DONE,
+        has_misses: bool | None = None,
         **metrics: float,
     ) -> Trial:
-        """Add a trial whose losses are lower than the default's by so many standard errors."""
+        """Add a trial whose losses are lower than the default's by so many standard errors.
+
+        It misses half of the rows, or with lower losses none.
+        """
         metrics = {"accuracy": accuracy, "epochs": epochs} | metrics
         proposal = Proposal(self.candidates[candidate], fidelity, origin)
         trial = Trial(len(self.trials) + 1, proposal, 0, status, metrics)
         self.trials.append(trial)
-        np.save(self.made_folder(trial) / VALIDATION, self._probabilities(z))
+        np.save(
+            self.made_folder(trial) / VALIDATION,
+            self._probabilities(z, has_misses=z == 0 if has_misses is None else has_misses),
+        )
         return trial
 
     def made_folder(self, trial: Trial) -> Path:
@@ -76,7 +83,7 @@ class Searched:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _probabilities(self, z: float) -> NDArray[np.float64]:
+    def _probabilities(self, z: float, *, has_misses: bool) -> NDArray[np.float64]:
         truth = self.task.target[self.task.validation]
         n = len(truth)
         noise = np.random.default_rng(0).normal(size=n)
@@ -85,6 +92,9 @@ class Searched:
         p = np.exp(-(1.0 - gains))
         probabilities = np.repeat(((1 - p) / 2)[:, None], 3, axis=1)
         probabilities[np.arange(n), truth] = p
+        if has_misses:  # another class takes all that the true one leaves
+            probabilities[np.arange(n // 2), (truth[: n // 2] + 1) % 3] *= 2
+            probabilities[np.arange(n // 2), (truth[: n // 2] + 2) % 3] = 0
         return probabilities
 
     def finished(self, **changes: Any) -> FinishedSearch:
@@ -144,6 +154,14 @@ def test_best_of_several_winners_is_chosen(searched: Searched) -> None:
     searched.add(0, fidelity=0.2)
     for candidate, accuracy in ((1, 0.7), (2, 0.9), (3, 0.8)):
         searched.add(candidate, 5.0, fidelity=0.2, accuracy=accuracy)
+    assert chosen(searched.finished()) == 4
+
+
+def test_challenger_that_hits_no_more_rows_is_not_chosen(searched: Searched) -> None:
+    searched.add(0, fidelity=0.2)
+    searched.add(1, 9.0, fidelity=0.2, has_misses=True)
+    assert chosen(searched.finished()) == 1
+    searched.add(2, 5.0, fidelity=0.2)
     assert chosen(searched.finished()) == 4
 
 

@@ -142,6 +142,15 @@ def test_second_rung_has_the_default_and_the_two_best_challengers() -> None:
     assert run.ask() == []
 
 
+def test_baseline_of_as_many_epochs_stands_for_the_first_rung() -> None:
+    """It was trained in the same way, so that a second training would be a waste."""
+    run = Run(lambda x: {"log_loss": 1.0 - 0.1 * x, "epochs": 2.0}).default()
+    assert list(run.rung()) == list(range(1, 10))
+    assert list(run.rung()) == [0, 9, 8]
+    longer = Run(lambda x: {"log_loss": 1.0 - 0.1 * x, "epochs": 3.0}).default()
+    assert list(longer.rung()) == list(range(10))
+
+
 def test_search_is_over_if_the_default_fails_on_the_first_rung() -> None:
     run = Run(later_ones_lead, failed=((0, 2 / EPOCHS),)).default()
     run.rung()

@@ -22,7 +22,7 @@ from netwright.automl.image.final_candidate import (
 )
 from netwright.automl.image.final_record import FinalRecord, is_unfinished
 from netwright.automl.image.final_split import final_task, held_out_by_final
-from netwright.automl.image.validation_losses import validation_losses, z_score
+from netwright.automl.image.validation_scores import validation_scores, z_score
 from netwright.automl.time_allocation import FINAL_JUDGING_SHARE, MIN_FINAL_SECONDS
 from netwright.evaluators.default_evaluators import default_evaluator
 from netwright.files.folder import Folder
@@ -282,11 +282,11 @@ def _reason_to_discard(search: FinishedSearch, chosen: Trial | None, folder: Fol
     if chosen is None:
         return ""
     task, mask = search.task, held_out_by_final(search.task)
-    of_chosen = validation_losses(search.trial_folder(chosen.id), task, task.validation)
-    of_final = validation_losses(folder, task, task.validation[mask])
+    of_chosen = validation_scores(search.trial_folder(chosen.id), task, task.validation)
+    of_final = validation_scores(folder, task, task.validation[mask])
     if of_chosen is None or of_final is None:
         return ""
-    z = z_score(of_chosen[mask] - of_final)
+    z = z_score(of_chosen.losses[mask] - of_final.losses)
     if z >= _MIN_Z_TO_KEEP:
         return ""
     return f"on the same rows it is worse than trial {chosen.id} (z {z:.1f})."

@@ -23,7 +23,7 @@ from netwright.interfaces.strategy import (
 )
 from netwright.space.candidate import Candidate
 from netwright.strategies.proposal_tracker import known_violation
-from netwright.trials.trial import Proposal, Status, Trial
+from netwright.trials.trial import BASELINE, Proposal, Status, Trial
 
 ORIGIN = "portfolio"
 """The origin of proposals of the portfolio."""
@@ -112,7 +112,8 @@ class PortfolioRungsStrategy:
         first, second = self._fidelities(epoch_seconds[0])
         # while workers start all is slow, so that the fastest trial tells most
         compared = self._affordable(first, second, min(epoch_seconds))
-        if (proposals := self._missing(compared, first)) or self._is_running(first):
+        new = [candidate for candidate in compared if not self._is_known(candidate, first)]
+        if (proposals := self._missing(new, first)) or self._is_running(first):
             return proposals[:n]
         challengers = self._challengers(first)
         if challengers:
@@ -120,6 +121,24 @@ class PortfolioRungsStrategy:
             if (proposals := self._missing(finalists, second)) or self._is_running(second):
                 return proposals[:n]
         return []
+
+    def _is_known(self, candidate: Candidate, fidelity: float) -> bool:
+        """Return whether this is the default, whose baseline has trained for as many epochs."""
+        return candidate == self._default and self._baseline_of(fidelity) is not None
+
+    def _baseline_of(self, fidelity: float) -> Trial | None:
+        """Return the default's baseline if its training was as long as one of this fidelity."""
+        epochs = fidelity * self._settings.epochs
+        return next(
+            (
+                trial
+                for trial in self._trials.values()
+                if trial.proposal.origin == BASELINE
+                and trial.status is Status.DONE
+                and trial.metrics.get("epochs", 0.0) == round(epochs)
+            ),
+            None,
+        )
 
     def _epoch_seconds(self) -> list[float]:
         """Return the seconds of an epoch on one worker, by each finished trial of the default."""
@@ -152,6 +171,8 @@ class PortfolioRungsStrategy:
         of_rung = {t.candidate: t for t in self._trials.values() if t.proposal.fidelity == first}
 
         def first_seconds(candidate: Candidate) -> float:
+            if self._is_known(candidate, first):
+                return 0.0
             trial = of_rung.get(candidate)
             is_ended = trial is not None and trial.status is not Status.RUNNING
             return trial.seconds if trial and is_ended else cost_of(candidate) * seconds(first)
@@ -182,8 +203,9 @@ class PortfolioRungsStrategy:
             for trial in self._trials.values()
             if trial.proposal.fidelity == first and trial.status is Status.DONE
         }
+        of_default = self._settings.epochs * second * min(self._epoch_seconds()) * _SLOWDOWN
         before = [t for t in self._trials.values() if t.proposal.fidelity != second]
-        time = self._time_left(before) - seconds[self._default] - seconds[challengers[0]]
+        time = self._time_left(before) - of_default - seconds[challengers[0]]
         finalists = challengers[:1]
         for challenger in challengers[1:]:
             time -= seconds[challenger]
@@ -218,6 +240,8 @@ class PortfolioRungsStrategy:
             for trial in self._trials.values()
             if trial.proposal.fidelity == fidelity and trial.status is Status.DONE
         }
+        if baseline := self._baseline_of(fidelity):
+            scored.setdefault(self._default, self._positive_loss(baseline))
         if self._default not in scored:
             return []
         worst = _MAX_LOSS_RATIO * scored[self._default]

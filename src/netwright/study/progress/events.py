@@ -126,6 +126,40 @@ class PreparationEnded:
 
 
 @dataclass(frozen=True)
+class TrialCompared:
+    """A trial is compared with the default, on the same rows.
+
+    Args:
+        trial: the trial.
+        default: the default's trial of as many epochs.
+        loss_name: the loss of a row: "log loss" or "squared error".
+        gain: mean decrease of the loss; positive if the trial is better.
+        interval: half the width of the gain's 95 % interval.
+        n_rows: number of rows.
+        rows_per_second: rows that the trial trained on in a second; 0 if unknown.
+    """
+
+    trial: Trial
+    default: Trial
+    loss_name: str
+    gain: float
+    interval: float
+    n_rows: int
+    rows_per_second: float = 0.0
+
+    def __str__(self) -> str:
+        """Return ``trial 4 beside 2: log loss .215 ± .021 lower on 2,000 rows, 2,031 images/s``."""
+        direction = "lower" if self.gain > 0 else "higher"
+        size = f"{abs(self.gain):.3f}".removeprefix("0")
+        interval = f"{self.interval:.3f}".removeprefix("0")
+        text = (
+            f"trial {self.trial.id} beside {self.default.id}: {self.loss_name} {size} ± {interval} "
+            f"{direction} on {self.n_rows:,} rows"
+        )
+        return f"{text}, {self.rows_per_second:,.0f} images/s" if self.rows_per_second else text
+
+
+@dataclass(frozen=True)
 class ModelDelivered:
     """The best trial has been exported as the run's model, checked and measured.
 
@@ -145,6 +179,7 @@ Event: TypeAlias = (
     | TrialEnded
     | Tick
     | PreparationEnded
+    | TrialCompared
     | ModelDelivered
 )
 Callback: TypeAlias = Callable[[Event], object]

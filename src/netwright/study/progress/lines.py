@@ -20,6 +20,7 @@ from netwright.study.progress.events import (
     SearchStarted,
     StageStarted,
     Tick,
+    TrialCompared,
     TrialEnded,
     TrialStarted,
 )
@@ -150,6 +151,8 @@ class ProgressLines:
             return _format_search(event)
         if isinstance(event, ModelDelivered):
             return f"delivered {_format_trial(event, self._first_metric())}"
+        if isinstance(event, TrialCompared):
+            return str(event)
         if not isinstance(event, TrialEnded):
             return ""
         if event.is_best:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,10 +15,20 @@ from netwright.trials.held_out import read_predictions
 from netwright.trials.losses import row_losses
 
 
-def validation_losses(
-    folder: Folder, task: Task, rows: NDArray[np.int64]
-) -> NDArray[np.float64] | None:
-    """Return the loss of each row that a trial was validated on: log loss, or squared error.
+class RowScores(NamedTuple):
+    """How well each validation row was predicted.
+
+    Args:
+        losses: (rows,) log loss, or squared error.
+        hits: (rows,) 1.0 where the most probable class is the true one; None for a regression.
+    """
+
+    losses: NDArray[np.float64]
+    hits: NDArray[np.float64] | None
+
+
+def validation_scores(folder: Folder, task: Task, rows: NDArray[np.int64]) -> RowScores | None:
+    """Return the scores of the rows that a trial was validated on.
 
     Args:
         folder: of the trial's files.
@@ -24,14 +36,16 @@ def validation_losses(
         rows: (rows,) indices in the task of the rows that the trial predicted, in order.
 
     Returns:
-        (rows,) losses; None if the predictions are gone or damaged.
+        The scores of these rows; None if the predictions are gone or damaged.
     """
     has_prediction = np.ones(len(rows), np.bool_)
     try:
         predictions = read_predictions(folder, VALIDATION, has_prediction, len(task.classes))
     except BrokenFile:
         return None
-    return row_losses(task.kind, predictions, task.target[rows])
+    truth = task.target[rows]
+    hits = (predictions.argmax(1) == truth).astype(np.float64) if task.classes else None
+    return RowScores(row_losses(task.kind, predictions, truth), hits)
 
 
 def z_score(gains: NDArray[np.float64]) -> float:
