@@ -51,6 +51,9 @@ def test_first_image_configuration_is_the_fast_recipe_and_all_others_differ() ->
     assert (default.values["width_1"], default.values["width_2"]) == (16, 64)
     assert default.values["model.optimizer"] == "muon"
     assert len({default, *others}) == 1 + len(others) >= 8
+    _, balanced, *same = portfolio(space, brief, metric="balanced_accuracy")
+    assert balanced.values == default.values | {"model.class_weight": "balanced"}
+    assert same == others
 
 
 @pytest.mark.parametrize(

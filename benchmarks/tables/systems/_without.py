@@ -48,7 +48,7 @@ def no_features() -> None:
 
 def no_portfolio() -> None:
     """Remove the portfolio, so that the strategy proposes from the first trial on."""
-    open_search.portfolio = lambda space, metadata: []
+    open_search.portfolio = lambda space, metadata, metric: []
 
 
 def no_averages() -> None:

@@ -99,7 +99,7 @@ def open_search(
         space = space_for(metadata)
     time = time_budget(budget.seconds, budget.n_workers, metadata, _kind_of_search(algorithm))
     is_counted = budget.seconds is None
-    baselines = portfolio(space, metadata)
+    baselines = portfolio(space, metadata, metric=objectives[0].metric)
     strategy = algorithm
     if metadata.image and not metadata.space and method.strategy == DEFAULT_STRATEGY:
         strategy = PortfolioRungs(

@@ -18,7 +18,7 @@ _FASTEST_FIRST = [row.name for row in sorted(catalog.FAMILIES, key=lambda row: r
 
 
 def portfolio(
-    space: Space[Any], metadata: TaskMetadata, leave_out_dataset: str = ""
+    space: Space[Any], metadata: TaskMetadata, leave_out_dataset: str = "", metric: str = ""
 ) -> list[Candidate]:
     """Return the candidates to evaluate first: one of the fastest family, then the most promising.
 
@@ -26,11 +26,14 @@ def portfolio(
         space: the space of `space_for`.
         metadata: of the task. For a user's own space, only the default candidate is returned.
         leave_out_dataset: see `table_configs`.
+        metric: see `image_configs`.
     """
     if metadata.space:
         return [space.default()]
     configs: Sequence[PartialCandidate] = (
-        image_configs(metadata) if metadata.image else table_configs(metadata, leave_out_dataset)
+        image_configs(metadata, metric)
+        if metadata.image
+        else table_configs(metadata, leave_out_dataset)
     )
     candidates = dict.fromkeys(complete_candidate(space, config) for config in configs)
     return _fastest_first(list(candidates))

@@ -16,6 +16,7 @@ from netwright.automl.finished_search import FinishedSearch
 from netwright.automl.image import final_candidate as module
 from netwright.automl.image.default_configs import SEARCH_WIDTH
 from netwright.automl.image.final_candidate import (
+    _row_weights,
     choose_trial,
     final_candidate,
     searches_quality_alone,
@@ -163,6 +164,29 @@ def test_challenger_that_hits_no_more_rows_is_not_chosen(searched: Searched) -> 
     assert chosen(searched.finished()) == 1
     searched.add(2, 5.0, fidelity=0.2)
     assert chosen(searched.finished()) == 4
+
+
+def test_rare_classes_decide_if_the_metric_counts_them_the_same(
+    image_task: Task, tmp_path: Path
+) -> None:
+    """Worse on many rows of a frequent class, better on all of a rare one."""
+    target = np.where(np.arange(90) % 5 == 0, 1, 0)
+    task = replace(image_task, target=target, validation=np.arange(90))
+    rare = target == 1
+    searched = Searched(tmp_path, image_task)
+    for candidate, (p_frequent, p_rare) in enumerate([(0.9, 0.05), (0.55, 0.9)]):
+        trial = searched.add(candidate, origin=BASELINE if candidate == 0 else "portfolio")
+        p = np.where(rare, p_rare, p_frequent) + np.random.default_rng(0).normal(0, 0.01, 90)
+        p = np.stack([np.where(rare, 1 - p, p), np.where(rare, p, 1 - p), np.zeros(90)], axis=1)
+        np.save(searched.made_folder(trial) / VALIDATION, p)
+    balanced = Objective("balanced_accuracy", "max")
+    weights = _row_weights(searched.finished(task=task, objectives=(balanced,)))
+    assert weights[rare].sum() == pytest.approx(weights[~rare].sum()) == pytest.approx(45)
+    searched.trials = [
+        replace(t, metrics=t.metrics | {"balanced_accuracy": 0.5}) for t in searched.trials
+    ]
+    assert chosen(searched.finished(task=task, objectives=(balanced,))) == 2
+    assert chosen(searched.finished(task=task, objectives=(ACCURACY,))) == 1
 
 
 def test_default_is_kept_if_predictions_are_gone(searched: Searched) -> None:

@@ -182,6 +182,18 @@ def test_regression_is_compared_by_errors_whatever_the_objective() -> None:
     assert run.ask() == []
 
 
+def test_balanced_accuracy_is_compared_itself() -> None:
+    """Balanced classes raise the log loss of all rows."""
+    balanced = Objective("balanced_accuracy", "max")
+
+    def scores(x: int) -> Metrics:
+        return {"log_loss": 1.0 + x, "balanced_accuracy": 0.5 + 0.2 * (x == 3)}
+
+    run = Run(scores, objective=balanced).default()
+    run.rung()
+    assert list(run.rung()) == [0, 3]
+
+
 def test_name_does_not_depend_on_the_budget() -> None:
     short = PortfolioRungs(RandomSearch(), CANDIDATES, EPOCHS, ROWS, 60.0, 2)
     assert repr(short) == repr(replace(short, seconds=math.inf, n_workers=1, rows=5))

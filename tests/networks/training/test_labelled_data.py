@@ -39,3 +39,20 @@ def test_unusable_weights_are_refused(weights: list[float]) -> None:
     rows = LabelledData(ROWS.inputs, ROWS.targets, torch.tensor(weights))
     with pytest.raises(InfeasibleCandidate, match="weights must be finite, at least 0"):
         rows.with_normalized_weights()
+
+
+def test_balanced_classes_have_equal_total_weights() -> None:
+    rows = LabelledData(torch.zeros(5, 1), torch.tensor([0, 2, 2, 2, 2]))
+    weights = rows.with_balanced_classes().weights
+    assert weights is not None
+    assert weights[0] == pytest.approx(float(weights[1:].sum()))
+    weighted = LabelledData(rows.inputs, rows.targets, torch.tensor([5.0, 1, 1, 1, 0]))
+    weights = weighted.with_balanced_classes().weights
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([1, 1 / 3, 1 / 3, 1 / 3, 0])
+
+
+def test_numbers_have_no_classes_to_balance() -> None:
+    rows = LabelledData(torch.zeros(2, 1), torch.tensor([0.5, 1.5]))
+    with pytest.raises(InfeasibleCandidate, match='class_weight must be "none" for a regression'):
+        rows.with_balanced_classes()

@@ -582,3 +582,17 @@ def test_batch_norm_refuses_batches_of_one_row() -> None:
     module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     with pytest.raises(InfeasibleCandidate, match="batches of at least 2 rows, got 1"):
         train(Training((), batch_size=1), module, rows, rows.inputs, lambda out: 0.0, seed=0)
+
+
+def test_balanced_classes_move_the_boundary_towards_the_frequent_class() -> None:
+    """Overlapping classes, one of them rare: without weights it is hardly ever predicted."""
+    generator = torch.Generator().manual_seed(3)
+    classes = (torch.arange(400) % 20 == 0).long()
+    numbers = torch.randn(400, 3, generator=generator) + 0.7 * classes[:, None]
+    rows = LabelledData(numbers, classes)
+    shares = []
+    for recipe in (RECIPE, replace(RECIPE, class_weight="balanced")):
+        module, _ = trained(recipe, rows)
+        shares.append(float((predict(module, rows.inputs).argmax(1) == 1).float().mean()))
+    assert shares[0] < 0.05
+    assert 0.2 < shares[1] < 0.8

@@ -20,6 +20,7 @@ _RECIPE: dict[str, Value] = {
     "model.lr": 0.12, "model.batch_size": 125, "model.optimizer": "muon",
     "model.optimizer.muon.weight_decay": 0.0, "model.optimizer.muon.head_factor": 0.25,
     "model.schedule": "LinearDecay", "model.augment": "shift_flip", "model.label_smoothing": 0.2,
+    "model.class_weight": "none",
 }  # fmt: skip
 _TOWER_RECIPE: dict[str, Value] = {
     "model.batch_size": 64, "model.label_smoothing": 0.0, "model.optimizer.muon.head_factor": 0.8,
@@ -47,8 +48,17 @@ def fast_config(width: int) -> dict[str, Value]:
     return decisions
 
 
-def image_configs(metadata: TaskMetadata) -> list[dict[str, Value]]:
-    """Return the configurations to compare: the default, then others by what they may change."""
+RARE_CLASS_METRICS = ("balanced_accuracy", "f1")
+"""Metrics to which all classes count the same, however rare they are."""
+
+
+def image_configs(metadata: TaskMetadata, metric: str = "") -> list[dict[str, Value]]:
+    """Return the configurations to compare: the default, then others by what they may change.
+
+    Args:
+        metadata: of the task.
+        metric: the first objective; with one of `RARE_CLASS_METRICS` balanced classes are compared.
+    """
     assert metadata.image is not None
     default = fast_config(SEARCH_WIDTH)
     configs = [
@@ -61,6 +71,8 @@ def image_configs(metadata: TaskMetadata) -> list[dict[str, Value]]:
     if metadata.image[2] > 1:  # half as wide, since it runs once for each channel
         tower = fast_config(SEARCH_WIDTH // 2) | _TOWER_RECIPE | {"view": "channels"}
         configs[1:1] = [tower | {"view.channels.0.combine": how} for how in ("product", "sum")]
+    if metric in RARE_CLASS_METRICS:
+        configs.insert(1, default | {"model.class_weight": "balanced"})
     if has_codes(metadata):
         configs.insert(1, default | {"view": "codes", "model.augment": "none"})
     return [

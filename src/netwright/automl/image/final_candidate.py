@@ -6,9 +6,10 @@ import math
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netwright.automl.finished_search import FinishedSearch
-from netwright.automl.image.default_configs import SEARCH_WIDTH
+from netwright.automl.image.default_configs import RARE_CLASS_METRICS, SEARCH_WIDTH
 from netwright.automl.image.space import WIDTHS
 from netwright.automl.image.validation_scores import validation_scores, z_score
 from netwright.pipelines.models.network import training_rows_per_second
@@ -116,11 +117,22 @@ def _beats(search: FinishedSearch, challenger: Trial, default: Trial) -> bool:
     )
     if of_default is None or of_challenger is None:
         return False
-    if z_score(of_default.losses - of_challenger.losses) < _MIN_Z:
+    weights = _row_weights(search)
+    if z_score(weights * (of_default.losses - of_challenger.losses)) < _MIN_Z:
         return False
     if of_default.hits is None or of_challenger.hits is None:
         return True
-    return z_score(of_challenger.hits - of_default.hits) >= _MIN_Z_OF_HITS
+    return z_score(weights * (of_challenger.hits - of_default.hits)) >= _MIN_Z_OF_HITS
+
+
+def _row_weights(search: FinishedSearch) -> NDArray[np.float64]:
+    """Return (rows,) weights of the validation rows: equal totals for classes that count the same."""
+    target = search.task.target[search.task.validation]
+    if search.objectives[0].metric not in RARE_CLASS_METRICS:
+        return np.ones(len(target))
+    classes, indices, counts = np.unique(target, return_inverse=True, return_counts=True)
+    weights: NDArray[np.float64] = len(target) / (len(classes) * counts[indices])
+    return weights
 
 
 def final_candidate(

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from netwright.automl.image.default_configs import RARE_CLASS_METRICS
 from netwright.interfaces.checks import name_of
 from netwright.interfaces.preparation import Preparation
 from netwright.interfaces.strategy import (
@@ -88,7 +89,8 @@ class PortfolioRungsStrategy:
         default, *others = settings.candidates
         self._default = default
         self._others = [other for other in others if not known_violation(problem, other)]
-        self._loss = problem.objectives[0].loss
+        self._loss, metric = problem.objectives[0].loss, problem.objectives[0].metric
+        self._metric = metric if metric in RARE_CLASS_METRICS else ""
         self._trials: dict[int, Trial] = {}
 
     @property
@@ -228,7 +230,12 @@ class PortfolioRungsStrategy:
         )
 
     def _positive_loss(self, trial: Trial) -> float:
-        """Return the log loss, or the error of a regression: losses whose ratio means something."""
+        """Return the log loss, or the error of a regression: losses whose ratio means something.
+
+        Where rare classes count as much as others, the log loss of all rows would mislead.
+        """
+        if (score := trial.metrics.get(self._metric)) is not None:
+            return 1.0 - score
         names = (name for name in ("log_loss", "rmse") if name in trial.metrics)
         name = next(names, "")
         return trial.metrics[name] if name else self._loss(trial.metrics)

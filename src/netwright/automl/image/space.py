@@ -83,6 +83,7 @@ def image_description(metadata: TaskMetadata) -> Pipeline:
             max_grad_norm=0.0,
             select="last",
             test_views="matching",
+            class_weight="none" if is_regression else OneOf("none", "balanced"),
         )
     )
 

@@ -32,6 +32,20 @@ class LabelledData:
         weights = None if self.weights is None else self.weights[rows]
         return LabelledData(self.inputs[rows], self.targets[rows], weights)
 
+    def with_balanced_classes(self) -> LabelledData:
+        """Multiply the weights by factors that give all classes the same total weight.
+
+        Raises:
+            InfeasibleCandidate: The targets are numbers.
+        """
+        if self.targets.is_floating_point():
+            raise InfeasibleCandidate(
+                'class_weight must be "none" for a regression, got "balanced".'
+            )
+        weights = torch.ones(len(self)) if self.weights is None else self.weights.float()
+        totals = torch.bincount(self.targets, weights=weights)
+        return replace(self, weights=weights / totals[self.targets].clamp(min=1e-12))
+
     def with_normalized_weights(self) -> LabelledData:
         """Divide the weights by their mean, so that the loss does not depend on their unit.
 

@@ -112,6 +112,8 @@ def train(
     """
     start_time = time.monotonic()
     _check_trainable(recipe, module, train_set)
+    if recipe.class_weight == "balanced":
+        train_set = train_set.with_balanced_classes()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module.to(device)
     is_timed, is_image = math.isfinite(deadline), train_set.inputs.dim() == 4

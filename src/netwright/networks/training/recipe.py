@@ -39,6 +39,8 @@ class Training:
             are flipped in training.
         mix: `Mixup` or `CutMix`: mixing of the rows of a batch and of their losses, after
             `augment`; None for none.
+        class_weight: "balanced" multiplies the loss of each row by a factor in inverse proportion to
+            the rows of its class, so that all classes weigh the same; "none" does not.
 
     Example:
         >>> recipe = Training((Linear(OneOf(32, 64)), Linear()), lr=Float(1e-4, 1e-2, log=True))
@@ -59,6 +61,7 @@ class Training:
     select: Literal["best", "last"] = "best"
     test_views: Literal["none", "mirror", "matching"] = "none"
     mix: Mixing | None = None
+    class_weight: Literal["none", "balanced"] = "none"
 
     @property
     def averages_mirror_image(self) -> bool:
