@@ -39,6 +39,8 @@ OURS = {
     "random": ("--strategy", "random"),
 }
 """System -> options of ``netwright fit``."""
+ABLATIONS = ("no_views", "any_lead", "no_augmentation", "inheritance")
+"""netwright without a part, see ``ablation.py``; run only when they are named."""
 N_CIFAR = 10_000
 """Training images of the sets ``cifar10``; ``cifar10_all`` has all of them."""
 OVERRUN, OVERRUN_SECONDS = 0.1, 5.0
@@ -83,9 +85,11 @@ def run(system: str, name: str, path: Path, seed: int, limit: float, folder: Pat
         command = [str(HERE / "control.py"), system, str(path)]
         command += ["--seconds", str(limit), "--seed", str(seed)]
     else:
-        command = ["-m", "netwright", "fit", str(path), "--time", str(limit), "--seed", str(seed)]
+        fit = ["-m", "netwright", "fit"]
+        command = [str(HERE / "ablation.py"), system] if system in ABLATIONS else fit
+        command += [str(path), "--time", str(limit), "--seed", str(seed)]
         command += ["--run", str(folder / f"{system}-{name}-{seed}-{limit:g}"), "--json", "--fresh"]
-        command += OURS[system]
+        command += OURS.get(system, ())
     began = time.monotonic()
     try:
         done = subprocess.run(
@@ -149,7 +153,7 @@ def score(accuracy: float, benchmark: float) -> float:
 
 def report(runs: Sequence[Run]) -> Iterable[str]:
     """A line for each set and limit: mean accuracy of each system, its score below."""
-    systems = [s for s in (*OURS, *CONTROLS) if any(run.system == s for run in runs)]
+    systems = [s for s in (*OURS, *ABLATIONS, *CONTROLS) if any(run.system == s for run in runs)]
     yield f"{'set':22}" + "".join(f"{s:>14}" for s in systems)
     totals: dict[str, list[float]] = {system: [] for system in systems}
     for name, limit in dict.fromkeys((run.set, run.limit) for run in runs):

@@ -34,8 +34,8 @@ def test_images_are_described_by_view_sizes_and_augmentation() -> None:
     assert texts[:4] == [
         "2 conv 16, 4 conv 64, shift, flip",
         "codes, 2 conv 16, 4 conv 64, unaugmented",
-        "product over channels, 2 conv 8, 4 conv 32, shift, flip",
-        "sum over channels, 2 conv 8, 4 conv 32, shift, flip",
+        "channels by sum and product, 2 conv 8, 4 conv 32, shift, flip",
+        "2 conv 16, 4 conv 64, shift",
     ]
     assert "rows as channels, 2 conv 16, 4 conv 64, unaugmented" in texts
     assert "2 conv 16, 4 conv 64, shift, flip, vertical flip" in texts

@@ -109,6 +109,7 @@ def open_search(
             metadata.rows,
             math.inf if is_counted else comparison_seconds(time),
             budget.n_workers,
+            metadata.image[2],
         )
     if metadata.image or isinstance(algorithm, OneShot):
         baselines = baselines[:1]  # a model for safety; the rest of the budget is for the strategy

@@ -96,7 +96,7 @@ def _words(network: object) -> Iterator[str]:
     if isinstance(network, AxisAsChannels):
         yield f"{network.axis} as channels"
     elif isinstance(network, ChannelTower):
-        yield f"{network.combine} over channels"
+        yield f"channels by {network.combine.replace('_', ' and ')}"
         yield from _words(network.body)
     elif isinstance(network, tuple):
         for layer in network:

@@ -23,6 +23,7 @@ from netwright.automl.image.final_candidate import (
     slowdown,
     with_width,
 )
+from netwright.automl.image.rungs import EDIT_OF
 from netwright.automl.portfolio import portfolio
 from netwright.automl.spaces import space_for
 from netwright.automl.task_metadata import TaskMetadata
@@ -164,6 +165,27 @@ def test_challenger_that_hits_no_more_rows_is_not_chosen(searched: Searched) -> 
     assert chosen(searched.finished()) == 1
     searched.add(2, 5.0, fidelity=0.2)
     assert chosen(searched.finished()) == 4
+
+
+@pytest.mark.parametrize(("z", "expected"), [(1.9, 3), (2.1, 4)])
+def test_an_edit_must_beat_the_winner_by_two_standard_errors(
+    searched: Searched, z: float, expected: int
+) -> None:
+    searched.add(0, fidelity=0.2)
+    winner = searched.add(1, 6.0, fidelity=0.2)
+    edit = searched.add(2, 6.0, fidelity=0.2)
+    proposal = replace(edit.proposal, note={EDIT_OF: winner.id})
+    searched.trials[-1] = replace(edit, proposal=proposal)
+    truth = searched.task.target[searched.task.validation]
+    rows = np.arange(len(truth))
+    noise = np.random.default_rng(1).normal(size=len(rows))
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    p = np.load(searched.made_folder(winner) / VALIDATION)[rows, truth]
+    p *= np.exp(0.01 * (noise + z / math.sqrt(len(rows))))
+    probabilities = np.repeat(((1 - p) / 2)[:, None], 3, axis=1)
+    probabilities[rows, truth] = p
+    np.save(searched.made_folder(edit) / VALIDATION, probabilities)
+    assert chosen(searched.finished()) == expected
 
 
 def test_rare_classes_decide_if_the_metric_counts_them_the_same(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from netwright.automl.image import rungs
 from netwright.automl.image.rungs import ORIGIN, PortfolioRungs, PortfolioRungsStrategy
 from netwright.interfaces.strategy import Algorithm, Problem, searches
 from netwright.space.candidate import Candidate
@@ -44,6 +45,7 @@ class Run:
         self.strategy: Any = settings(Problem(SPACE, [objective]))
         self._scores, self._rate, self._failed = scores, ROWS / epoch_seconds, failed
         self._n_trials = 0
+        self.trial_seconds = 3.0
 
     def ask(self, n: int = 99) -> list[Proposal]:
         return list(self.strategy.ask(n, np.random.default_rng(0)))
@@ -59,7 +61,13 @@ class Run:
         metrics = {**self._scores(x), "rows_per_second": self._rate}
         is_failed = (x, trial.proposal.fidelity) in self._failed
         status = Status.FAILED if is_failed else Status.DONE
-        self.strategy.tell(replace(trial, status=status, metrics=metrics, seconds=3.0))
+        self.strategy.tell(
+            replace(trial, status=status, metrics=metrics, seconds=self.trial_seconds)
+        )
+
+    def id_of(self, x: int) -> int:
+        """Return the id of the last trial of this x."""
+        return max(t.id for t in self.strategy._trials.values() if t.candidate.values["x"] == x)
 
     def default(self) -> Run:
         """Evaluate the baseline."""
@@ -178,6 +186,41 @@ def test_counted_trials_train_the_portfolio_in_full_and_then_search() -> None:
 def test_regression_is_compared_by_errors_whatever_the_objective() -> None:
     """98 % of a negative loss would be a larger one: then the default would be beaten by worse."""
     run = Run(lambda x: {"rmse": 1.0 + 0.001 * x, "r2": 0.5 - 0.001 * x}, objective=R2).default()
+    run.rung()
+    assert run.ask() == []
+
+
+def edits_of(candidate: Candidate) -> list[Candidate]:
+    x = int(str(candidate.values["x"]))
+    return [Candidate({"x": 10 * x + i}) for i in range(5)]
+
+
+@pytest.mark.parametrize(("trial_seconds", "n_edits"), [(3.0, 5), (6.9, 3), (7.3, 2), (8.7, 0)])
+def test_leader_is_edited_as_long_as_there_is_time(
+    monkeypatch: pytest.MonkeyPatch, trial_seconds: float, n_edits: int
+) -> None:
+    """There are 112 seconds on two workers, and 13 trials before."""
+    monkeypatch.setattr(rungs, "image_edits", edits_of)
+    run = Run(lambda x: later_ones_lead(x) | {"accuracy": 0.5 + 0.01 * x})
+    run.trial_seconds = trial_seconds
+    run.default().rung()
+    second = run.rung()
+    first = [run.start(proposal) for proposal in run.ask(1)]
+    edits = [*first, *(run.start(proposal) for proposal in run.ask())]
+    assert len(edits) == n_edits
+    if not n_edits:
+        return
+    assert {trial.proposal.fidelity for trial in edits} == {second[9]}
+    assert {trial.proposal.note[rungs.EDIT_OF] for trial in edits} == {run.id_of(9)}
+    for trial in edits:
+        run.end(trial)
+    assert run.ask() == []
+
+
+def test_leader_in_loss_alone_is_not_edited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rungs, "image_edits", edits_of)
+    run = Run(later_ones_lead).default()
+    run.rung()
     run.rung()
     assert run.ask() == []
 

@@ -26,7 +26,7 @@ from netwright.networks.training.data_dependent_init import initialize_from_data
 from netwright.networks.training.labelled_data import LabelledData
 
 BODY: Network = (Conv(6), GlobalPool(), Linear(5))
-COMBINATIONS = ("sum", "product", "concat")
+COMBINATIONS = ("sum", "product", "sum_product", "concat")
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 7), (2, 9, 5), (64, 3, 4)])
@@ -34,7 +34,7 @@ COMBINATIONS = ("sum", "product", "concat")
 @pytest.mark.parametrize("hidden", [0, 7])
 def test_output_is_a_vector(combine: Any, shape: tuple[int, ...], hidden: int) -> None:
     layer = ChannelTower(BODY, combine, hidden)
-    width = hidden or 5 * {"sum": 1, "product": 2, "concat": shape[0]}[combine]
+    width = hidden or 5 * {"sum": 1, "product": 2, "sum_product": 3, "concat": shape[0]}[combine]
     assert costs(layer, shape).shape == (width,)
     assert build(layer, shape)(torch.randn(4, *shape)).shape == (4, width)
 
@@ -57,6 +57,12 @@ def test_channels_are_summed_multiplied_or_concatenated() -> None:
     assert torch.allclose(outputs["concat"], torch.cat(features["concat"], 1), atol=1e-5)
     product = torch.exp(1j * torch.stack(features["product"])).prod(0)  # of complex numbers
     assert torch.allclose(outputs["product"], torch.cat([product.real, product.imag], 1), atol=1e-5)
+    total, phases = (
+        sum(features["sum_product"], torch.zeros(())),
+        torch.exp(1j * torch.stack(features["sum_product"])).prod(0),
+    )
+    both = torch.cat([total, phases.real, phases.imag], 1)
+    assert torch.allclose(outputs["sum_product"], both, atol=1e-5)
 
 
 @pytest.mark.parametrize("combine", COMBINATIONS)
@@ -131,7 +137,10 @@ def test_drawings_say_how_often_the_body_runs() -> None:
             ChannelTower(Conv(4)),
             r"output of the body must be a vector \(features,\), got \(4, 5, 5\)\. Put GlobalPool",
         ),
-        (ChannelTower(BODY, cast("Any", "mean")), "combine must be sum, product or concat"),
+        (
+            ChannelTower(BODY, cast("Any", "mean")),
+            "combine must be sum, product, sum_product or concat",
+        ),
         (ChannelTower(BODY, hidden=-1), "hidden must be at least 0, got -1"),
         (ChannelTower(BODY, activation=cast("Any", "cosh")), "activation must be one of"),
     ],
@@ -176,6 +185,7 @@ def test_product_learns_sums_modulo_n_that_a_sum_does_not() -> None:
         return held_out_accuracy(layer, x, remainder, 80)
 
     assert accuracy("product") > 0.9
+    assert accuracy("sum_product") > 0.9
     assert accuracy("sum") < 0.6
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from netwright.automl.image.space import N_STAGES, has_codes
 from netwright.automl.task_metadata import TaskMetadata
-from netwright.space.candidate import Value
+from netwright.space.candidate import Candidate, Value
 
 SEARCH_WIDTH = 16
 """Channels of the first stage while candidates are compared, and where no clock is read: most epochs
@@ -70,7 +70,7 @@ def image_configs(metadata: TaskMetadata, metric: str = "") -> list[dict[str, Va
     ]
     if metadata.image[2] > 1:  # half as wide, since it runs once for each channel
         tower = fast_config(SEARCH_WIDTH // 2) | _TOWER_RECIPE | {"view": "channels"}
-        configs[1:1] = [tower | {"view.channels.0.combine": how} for how in ("product", "sum")]
+        configs.insert(1, tower | {"view.channels.0.combine": "sum_product"})
     if metric in RARE_CLASS_METRICS:
         configs.insert(1, default | {"model.class_weight": "balanced"})
     if has_codes(metadata):
@@ -79,4 +79,22 @@ def image_configs(metadata: TaskMetadata, metric: str = "") -> list[dict[str, Va
         *configs,
         default | {"head": "flatten", "score_factor": "1"},
         default | {"model.augment": "all_flips"},
+    ]
+
+
+_EDITS: dict[str, tuple[Value, ...]] = {
+    "model.augment": ("all", "shift_cutout", "cutout", "shift_flip", "flip", "shift", "none"),
+    "axial_kernel": (9,),
+}
+"""Path -> decisions to try once the view of the data is known. What pays late, such as depth, width
+and smoothing, is not among them: short trainings say the wrong thing about it."""
+
+
+def image_edits(candidate: Candidate) -> list[Candidate]:
+    """Return candidates that differ from one by a single decision of `_EDITS`."""
+    return [
+        Candidate({**candidate.values, path: decision})
+        for path, decisions in _EDITS.items()
+        for decision in decisions
+        if path in candidate.values and candidate.values[path] != decision
     ]

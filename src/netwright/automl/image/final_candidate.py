@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netwright.automl.finished_search import FinishedSearch
 from netwright.automl.image.default_configs import RARE_CLASS_METRICS, SEARCH_WIDTH
+from netwright.automl.image.rungs import EDIT_OF
 from netwright.automl.image.space import WIDTHS
 from netwright.automl.image.validation_scores import validation_scores, z_score
 from netwright.pipelines.models.network import training_rows_per_second
@@ -31,6 +33,8 @@ _MIN_Z_OF_HITS = 2.0
 """Standard errors by which it must also predict more rows rightly. Near chance the log loss alone may
 tell only who has learnt first how uncertain to be: on MultNIST a tower led by nine standard errors,
 with as many hits, and ended .15 of accuracy lower."""
+_MIN_Z_OF_EDIT = 2.0
+"""Standard errors by which a change of the winner must be better than it."""
 _MIN_EPOCHS_TO_DECIDE = 4.0
 """Passes over the rows below which the order of candidates tells nothing: fast learners lead."""
 _MIN_FINAL_EPOCHS = 10.0
@@ -51,8 +55,8 @@ def choose_trial(search: FinishedSearch) -> Trial | None:
     """Return the trial whose candidate is trained to the end; None if no trial has finished.
 
     In the default space that is the default, unless another candidate beats it beyond doubt, and
-    both were trained for long enough; with several objectives, limits or in a user's own space it
-    is the best trial.
+    both were trained for long enough; or a change of that one that is better still. With several
+    objectives, limits or in a user's own space it is the best trial.
     """
     trials = [trial for trial in search.trials if trial.proposal.origin not in MADE]
     front = pareto_front(trials, search.objectives, search.limits)
@@ -64,7 +68,13 @@ def choose_trial(search: FinishedSearch) -> Trial | None:
         return best
     loss = search.objectives[0].loss
     beaten_by = [trial for trial in _challengers(search, default) if _beats(search, trial, default)]
-    return min(beaten_by, key=lambda trial: loss(trial.metrics), default=default)
+    first = [trial for trial in beaten_by if EDIT_OF not in trial.proposal.note]
+    winner = min(first, key=lambda trial: loss(trial.metrics), default=default)
+    edits = [trial for trial in beaten_by if trial.proposal.note.get(EDIT_OF) == winner.id]
+    gains = {trial.id: _gain(search, trial, winner) for trial in edits}
+    best_edit = max(edits, key=lambda trial: gains[trial.id].loss, default=None)
+    is_better = best_edit is not None and gains[best_edit.id].loss >= _MIN_Z_OF_EDIT
+    return best_edit if is_better else winner
 
 
 def _challengers(search: FinishedSearch, default: Trial) -> list[Trial]:
@@ -110,19 +120,31 @@ def _beats(search: FinishedSearch, challenger: Trial, default: Trial) -> bool:
     epochs = [trial.metrics.get("epochs", 0.0) for trial in (challenger, default)]
     if min(epochs) < _MIN_EPOCHS_TO_DECIDE:
         return False
+    gain = _gain(search, challenger, default)
+    return gain.loss >= _MIN_Z and gain.hits >= _MIN_Z_OF_HITS
+
+
+class _Gain(NamedTuple):
+    """Standard errors by which a trial is better in the losses and in the hits of the same rows."""
+
+    loss: float
+    hits: float
+
+
+def _gain(search: FinishedSearch, trial: Trial, other: Trial) -> _Gain:
+    """Return how much better a trial is than another one; minus infinity if that is not known."""
     rows = search.task.validation
-    of_default, of_challenger = (
-        validation_scores(search.trial_folder(trial.id), search.task, rows)
-        for trial in (default, challenger)
+    scores, of_other = (
+        validation_scores(search.trial_folder(each.id), search.task, rows)
+        for each in (trial, other)
     )
-    if of_default is None or of_challenger is None:
-        return False
+    if scores is None or of_other is None:
+        return _Gain(-math.inf, -math.inf)
     weights = _row_weights(search)
-    if z_score(weights * (of_default.losses - of_challenger.losses)) < _MIN_Z:
-        return False
-    if of_default.hits is None or of_challenger.hits is None:
-        return True
-    return z_score(weights * (of_challenger.hits - of_default.hits)) >= _MIN_Z_OF_HITS
+    of_loss = z_score(weights * (of_other.losses - scores.losses))
+    if scores.hits is None or of_other.hits is None:
+        return _Gain(of_loss, math.inf)
+    return _Gain(of_loss, z_score(weights * (scores.hits - of_other.hits)))
 
 
 def _row_weights(search: FinishedSearch) -> NDArray[np.float64]:

@@ -1,8 +1,9 @@
 """Compare a portfolio of image networks on two rungs of short trainings.
 
 Rungs count epochs: nothing is decided before every network has passed over the rows a few times. The
-default is trained on each rung, and the comparison is over as soon as no other candidate leads. With
-counted trials the portfolio is trained in full, and a strategy proposes what follows.
+default is trained on each rung, and the comparison is over as soon as no other candidate leads. If
+one leads to the end, single changes of it are tried in the time that is left. With counted trials the
+portfolio is trained in full, and a strategy proposes what follows.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from netwright.automl.image.default_configs import RARE_CLASS_METRICS
+from netwright.automl.image.default_configs import RARE_CLASS_METRICS, image_edits
 from netwright.interfaces.checks import name_of
 from netwright.interfaces.preparation import Preparation
 from netwright.interfaces.strategy import (
@@ -28,6 +29,8 @@ from netwright.trials.trial import BASELINE, Proposal, Status, Trial
 
 ORIGIN = "portfolio"
 """The origin of proposals of the portfolio."""
+EDIT_OF = "edit of"
+"""Key of a proposal's note: the id of the trial whose candidate it changes in one decision."""
 _FIRST_EPOCHS, _FIRST_SECONDS = 2.0, 2.0
 """A training of the first rung: the larger of both. It decides only who is left out."""
 _SECOND_EPOCHS, _SECOND_SECONDS = 4.0, 6.0
@@ -38,8 +41,10 @@ _MAX_LOSS_RATIO = 0.98
 """A challenger's log loss on the first rung must be below this times the default's."""
 _SLOWDOWN = 1.15
 """Factor of a trial's time while another one runs beside it, since they share memory and caches."""
-_RELATIVE_COSTS = {"channels": 2.0, "rows": 0.3, "columns": 0.3}
-"""View -> time of an epoch, relative to the default's; 1 for others (28 x 28 pixels, 3 channels)."""
+_RELATIVE_COSTS = {"rows": 0.3, "columns": 0.3}
+_RELATIVE_COST_OF_CHANNEL = 0.67
+"""View -> time of an epoch, relative to the default's; 1 for others, and for a tower this much for each
+channel (28 x 28 pixels, 3 channels)."""
 _START_SECONDS = 4.0
 """Seconds until the first trial starts."""
 _OVERHEAD_SECONDS = 1.5
@@ -57,6 +62,7 @@ class PortfolioRungs:
         rows: Number of training rows.
         seconds: Wall time of the search; infinite if trials are counted.
         n_workers: Number of trials side by side.
+        channels: Number of channels of the images.
     """
 
     algorithm: Algorithm
@@ -65,6 +71,7 @@ class PortfolioRungs:
     rows: int
     seconds: float
     n_workers: int
+    channels: int = 3
 
     @property
     def searches(self) -> bool:
@@ -122,6 +129,7 @@ class PortfolioRungsStrategy:
             finalists = [self._default, *self._in_time(challengers, first, second)]
             if (proposals := self._missing(finalists, second)) or self._is_running(second):
                 return proposals[:n]
+            return self._edits(second)[:n]
         return []
 
     def _is_known(self, candidate: Candidate, fidelity: float) -> bool:
@@ -177,19 +185,26 @@ class PortfolioRungsStrategy:
                 return 0.0
             trial = of_rung.get(candidate)
             is_ended = trial is not None and trial.status is not Status.RUNNING
-            return trial.seconds if trial and is_ended else cost_of(candidate) * seconds(first)
+            return trial.seconds if trial and is_ended else self._cost(candidate) * seconds(first)
 
         time = self._time_left([t for t in self._trials.values() if t.proposal.origin != ORIGIN])
         time -= first_seconds(self._default) + seconds(second)
         compared, highest_cost = [self._default], 0.0  # of the one that may reach the second rung
         for other in self._others:
-            raised = max(0.0, cost_of(other) - highest_cost)
+            raised = max(0.0, self._cost(other) - highest_cost)
             needed = first_seconds(other) + raised * seconds(second)
             if other in of_rung or needed <= time:
                 time -= needed
                 highest_cost += raised
                 compared.append(other)
         return compared if len(compared) > 1 else []
+
+    def _cost(self, candidate: Candidate) -> float:
+        """Return the time of an epoch, relative to the default's."""
+        view = candidate.values.get("view")
+        if view == "channels":
+            return _RELATIVE_COST_OF_CHANNEL * self._settings.channels
+        return _RELATIVE_COSTS.get(str(view), 1.0)
 
     def _time_left(self, trials: Iterable[Trial]) -> float:
         """Return the seconds of all workers together that are left after these trials."""
@@ -215,6 +230,34 @@ class PortfolioRungsStrategy:
                 finalists.append(challenger)
         return finalists
 
+    def _edits(self, fidelity: float) -> list[Proposal]:
+        """Propose changes of the network that leads on the second rung, as long as there is time."""
+        leader = self._leader(fidelity)
+        if leader is None:
+            return []
+        running = [t for t in self._trials.values() if t.status is Status.RUNNING]
+        seconds = self._time_left(t for t in self._trials.values() if t not in running)
+        n_in_time = int(seconds / max(leader.seconds, 1e-9)) - len(running)
+        tried = {trial.candidate for trial in self._trials.values()}
+        new = [edit for edit in image_edits(leader.candidate) if edit not in tried]
+        note = {EDIT_OF: leader.id}
+        return [Proposal(e, fidelity, origin=ORIGIN, note=note) for e in new[: max(0, n_in_time)]]
+
+    def _leader(self, fidelity: float) -> Trial | None:
+        """Return the trial of a challenger that leads in loss and objective; None if none does."""
+        trials = [
+            trial
+            for trial in self._trials.values()
+            if trial.status is Status.DONE
+            and trial.proposal.fidelity == fidelity
+            and EDIT_OF not in trial.proposal.note
+        ]
+        best = min(trials, key=self._positive_loss, default=None)
+        default = next((trial for trial in trials if trial.candidate == self._default), None)
+        if best is None or default is None:
+            return None
+        return best if self._loss(best.metrics) < self._loss(default.metrics) else None
+
     def _missing(self, candidates: list[Candidate], fidelity: float) -> list[Proposal]:
         tried = {t.candidate for t in self._trials.values() if t.proposal.fidelity == fidelity}
         return [
@@ -225,7 +268,9 @@ class PortfolioRungsStrategy:
 
     def _is_running(self, fidelity: float) -> bool:
         return any(
-            trial.status is Status.RUNNING and trial.proposal.fidelity == fidelity
+            trial.status is Status.RUNNING
+            and trial.proposal.fidelity == fidelity
+            and EDIT_OF not in trial.proposal.note
             for trial in self._trials.values()
         )
 
@@ -254,8 +299,3 @@ class PortfolioRungsStrategy:
         worst = _MAX_LOSS_RATIO * scored[self._default]
         others = [other for other in self._others if scored.get(other, math.inf) <= worst]
         return sorted(others, key=lambda other: scored[other])[: _N_FINALISTS - 1]
-
-
-def cost_of(candidate: Candidate) -> float:
-    """Return the time of an epoch, relative to the default's."""
-    return _RELATIVE_COSTS.get(str(candidate.values.get("view")), 1.0)

@@ -5,7 +5,7 @@ The default configuration of `default_configs` is one of its members.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import get_args
 
 from netwright.automl.task_metadata import TaskMetadata, epochs
 from netwright.networks.interfaces.layer import Network
@@ -21,7 +21,7 @@ from netwright.networks.layers.basic import (
     Skip,
 )
 from netwright.networks.layers.blocks import MBConv, Residual
-from netwright.networks.layers.channel_tower import ChannelTower
+from netwright.networks.layers.channel_tower import ChannelTower, CombineName
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.image_heads import AttentionPool
 from netwright.networks.layers.linear import Linear
@@ -125,7 +125,7 @@ def image_network(metadata: TaskMetadata) -> Network:
     }
     if c > 1:
         tower = (*_stem(min(h, w)), *_plain_stages(min(h, w)), GlobalPool("max"))
-        combine: Literal["sum", "product", "concat"] = OneOf("sum", "product", "concat")
+        combine: CombineName = OneOf(*get_args(CombineName))
         views["channels"] = (ChannelTower(tower, combine), Linear(), _scaled_scores())
     if has_codes(metadata):
         means: Network = OneOf({"none": Skip(), "means": RowAndColumnMeans()})

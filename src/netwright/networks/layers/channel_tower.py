@@ -28,17 +28,17 @@ from netwright.networks.layers.activations import ActivationName
 from netwright.networks.layers.checks import check_images
 from netwright.networks.layers.linear import Linear
 
-CombineName = Literal["sum", "product", "concat"]
+CombineName = Literal["sum", "product", "sum_product", "concat"]
 
 
 @dataclass(frozen=True)
 class ChannelTower(Composite):
     """The same network for each channel of images (c, h, w), and their features combined.
 
-    For channels that are images of the same kind, each with its own content. With "sum" and
-    "product" the order of the channels does not matter (Deep Sets; Zaheer et al. 2017, 1703.06114):
-    any such function is a function of a sum of features, but only with a hidden layer after it. A
-    linear head directly after the sum can only add what each channel says.
+    For channels that are images of the same kind, each with its own content. With "sum", "product"
+    and "sum_product" the order of the channels does not matter (Deep Sets; Zaheer et al. 2017,
+    1703.06114): any such function is a function of a sum of features, but only with a hidden layer
+    after it. A linear head directly after the sum can only add what each channel says.
 
     The "product" is that of unit complex numbers exp(i f), one for each feature f: its real and
     imaginary part are the cosine and the sine of the sum of f. A product of real factors vanishes
@@ -50,8 +50,8 @@ class ChannelTower(Composite):
     Args:
         body: A network from (1, h, w) to a vector (features,); its normalisations see the channels
             of all rows as one batch.
-        combine: "sum" (features,) of the channels' features, their "product" (2 features,), or
-            "concat" (c features,) in the channels' order.
+        combine: "sum" (features,) of the channels' features, their "product" (2 features,), both
+            of them as "sum_product" (3 features,), or "concat" (c features,) in the channels' order.
         hidden: Features of a dense layer with batch normalisation after that; 0 for none.
         activation: Of this layer: a name in `ACTIVATIONS`, or "none".
 
@@ -69,7 +69,8 @@ class ChannelTower(Composite):
     def assemble(self, shape: Shape, add: AddPart) -> Shape:
         check_images(shape)
         if self.combine not in get_args(CombineName):
-            raise InfeasibleCandidate(expected("combine", "sum, product or concat", self.combine))
+            rule = "sum, product, sum_product or concat"
+            raise InfeasibleCandidate(expected("combine", rule, self.combine))
         if self.hidden < 0:
             raise InfeasibleCandidate(expected("hidden", "at least 0", self.hidden))
         features = add("body", self.body, (1, *shape[1:]))
@@ -94,11 +95,13 @@ class ChannelTower(Composite):
         if self.combine == "concat":
             return features.flatten(1)
         total = features.sum(1)
-        return total if self.combine == "sum" else torch.cat([total.cos(), total.sin()], 1)
+        sums = [] if self.combine == "product" else [total]
+        products = [] if self.combine == "sum" else [total.cos(), total.sin()]
+        return torch.cat([*sums, *products], 1)
 
     def _copies(self, channels: int) -> int:
         """Return how many outputs each feature has after the channels are combined."""
-        return {"sum": 1, "product": 2, "concat": channels}[self.combine]
+        return {"sum": 1, "product": 2, "sum_product": 3, "concat": channels}[self.combine]
 
     def calls_per_row(self, name: str, shape: Shape) -> int:
         """As `Composite.calls_per_row`: the body runs once for each channel."""
@@ -109,7 +112,7 @@ class ChannelTower(Composite):
     def is_nonnegative(self, built: BuiltNetwork, *, nonnegative_input: bool) -> bool:
         if "hidden" in built.parts:
             return is_nonnegative(built.parts["hidden"], nonnegative_input=False)
-        return self.combine != "product" and is_nonnegative(
+        return "product" not in self.combine and is_nonnegative(
             built.parts["body"], nonnegative_input=nonnegative_input
         )
 
@@ -146,4 +149,4 @@ class ChannelTower(Composite):
         if parent_layer.combine != self.combine:
             return all_new(*shapes)
         origin = torch.cat([shift_origins(body_map.origin, i * n_parent) for i in range(copies)])
-        return ChannelMap(*shapes, origin, body_map.nonnegative and self.combine != "product")
+        return ChannelMap(*shapes, origin, body_map.nonnegative and "product" not in self.combine)
