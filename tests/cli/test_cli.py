@@ -481,7 +481,9 @@ def test_image_predictions_name_their_files(
     rng = np.random.default_rng(0)
     np.savez(folder / "pictures.npz", x=rng.integers(0, 255, (40, 9, 9), np.uint8), y=[0, 1] * 20)
     line = ["fit", str(folder / "pictures.npz"), "--trials", "1", "--workers", "1"]
-    assert Said(capsys, *line, "--run", str(run)).code == 0
+    fitted = Said(capsys, *line, "--run", str(run))
+    assert fitted.code == 0
+    assert re.search(r"^trained \d+ epochs in 0:\d\d, [\d,]+ images/s$", fitted.out, re.MULTILINE)
     (bad / "broken" / "v" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
     (bad / "broken" / "v" / "3.png").rename(bad / "broken" / "v" / "3.png ")
     said = Said(capsys, "predict", str(run), str(bad / "broken" / "v"))

@@ -37,6 +37,7 @@ from netwright.files.run_layout import MODEL
 from netwright.interfaces.checks import is_strategy
 from netwright.interfaces.strategy import Algorithm, Strategy
 from netwright.report.tables import describe_trial
+from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.no_search import NoSearch
 from netwright.strategies.oneshot import OneShot
@@ -48,6 +49,7 @@ from netwright.study.workers.executors import Executor, Supervised
 from netwright.trials.formats import folder_name
 from netwright.trials.metrics import network_costs
 from netwright.trials.objective import Limit, Objective
+from netwright.trials.time_budget import TimeBudget
 from netwright.trials.trial import Trial
 
 
@@ -77,48 +79,26 @@ def open_search(
         InputError: The goal or the method does not fit the task.
     """
     objectives, limits = goal.resolve(task)
-    algorithm = method.algorithm
     metadata = _metadata_for(task, method, [*objectives, *limits])
     space = None if method.space is None else space_for(metadata, method.space)
     if space is not None:
-        metrics = [
-            *(objective.metric for objective in objectives),
-            *(limit.metric for limit in limits),
-        ]
-        check_space_fits_task(space, task, metrics)
+        measured: list[Objective | Limit] = [*objectives, *limits]
+        check_space_fits_task(space, task, [each.metric for each in measured])
     folder = _run_folder(run) or default_run_folder(task, objectives, limits, method, space)
     if fresh:
         delete_run(folder)
         (folder / MODEL).unlink(missing_ok=True)
-    if metadata.columns and not isinstance(algorithm, OneShot):
-        earlier = saved_metadata(folder)
-        folds = earlier.folds if earlier else 0
-        folds = folds or n_folds(budget.seconds, budget.n_workers, metadata)
-        metadata = replace(metadata, folds=folds)
+    metadata = _with_folds(metadata, folder, budget, method)
     if space is None:
         space = space_for(metadata)
-    time = time_budget(budget.seconds, budget.n_workers, metadata, _kind_of_search(algorithm))
-    is_counted = budget.seconds is None
-    baselines = portfolio(space, metadata, metric=objectives[0].metric)
-    strategy = algorithm
-    if metadata.image and not metadata.space and method.strategy == DEFAULT_STRATEGY:
-        strategy = PortfolioRungs(
-            cast("Algorithm", algorithm),
-            tuple(baselines),
-            image_epochs(metadata),
-            metadata.rows,
-            math.inf if is_counted else comparison_seconds(time),
-            budget.n_workers,
-            metadata.image[2],
-        )
-    if metadata.image or isinstance(algorithm, OneShot):
-        baselines = baselines[:1]  # a model for safety; the rest of the budget is for the strategy
+    time = time_budget(
+        budget.seconds, budget.n_workers, metadata, _kind_of_search(method.algorithm)
+    )
     cross_validation = None
     if metadata.folds:
         cross_validation = default_cross_validation(space, task, objectives, metadata.folds, time)
-    schedules_portfolio = cross_validation is not None and not is_strategy(algorithm)
-    if schedules_portfolio:
-        strategy = portfolio_then_halving(cast("Algorithm", algorithm), baselines, metadata.folds)
+    candidates = portfolio(space, metadata, metric=objectives[0].metric)
+    strategy, baselines = _strategy_and_baselines(method, metadata, candidates, budget, time)
     study = Study(
         space,
         default_evaluator(
@@ -127,7 +107,7 @@ def open_search(
         strategy=strategy,
         objectives=objectives,
         limits=limits,
-        baselines=() if schedules_portfolio else baselines,
+        baselines=baselines,
         run=folder,
         seed=method.seed,
         executor=executor or Supervised(budget.n_workers, memory_limit=budget.memory),
@@ -138,6 +118,51 @@ def open_search(
     )
     check_folds(study.trials, folder)
     return OpenedSearch(study, task, cross_validation)
+
+
+def _with_folds(
+    metadata: TaskMetadata, folder: Path, budget: SearchBudget, method: Method
+) -> TaskMetadata:
+    """Return the metadata with the number of folds: that of the earlier run, or one for the time."""
+    if not metadata.columns or isinstance(method.algorithm, OneShot):
+        return metadata
+    earlier = saved_metadata(folder)
+    folds = earlier.folds if earlier else 0
+    return replace(metadata, folds=folds or n_folds(budget.seconds, budget.n_workers, metadata))
+
+
+def _strategy_and_baselines(
+    method: Method,
+    metadata: TaskMetadata,
+    candidates: list[Candidate],
+    budget: SearchBudget,
+    time: TimeBudget,
+) -> tuple[Strategy | Algorithm, list[Candidate]]:
+    """Return the strategy, and the candidates that are evaluated before it proposes.
+
+    Over folds, the portfolio is part of a strategy's successive halving, unless it is a finished
+    strategy. For images and supernets one model is trained for safety; what remains of the budget is
+    for the strategy.
+    """
+    algorithm = method.algorithm
+    if metadata.image and not metadata.space and method.strategy == DEFAULT_STRATEGY:
+        seconds = math.inf if budget.seconds is None else comparison_seconds(time)
+        rungs = PortfolioRungs(
+            cast("Algorithm", algorithm),
+            tuple(candidates),
+            image_epochs(metadata),
+            metadata.rows,
+            seconds,
+            budget.n_workers,
+            metadata.image[2],
+        )
+        return rungs, candidates[:1]
+    if metadata.image or isinstance(algorithm, OneShot):
+        return algorithm, candidates[:1]
+    if metadata.folds and not is_strategy(algorithm):
+        halving = portfolio_then_halving(cast("Algorithm", algorithm), candidates, metadata.folds)
+        return halving, []
+    return algorithm, candidates
 
 
 def _kind_of_search(algorithm: Strategy | Algorithm) -> SearchKind:

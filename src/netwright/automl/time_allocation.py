@@ -23,7 +23,7 @@ from netwright.automl.task_metadata import SMALL_TABLE_ROWS, TaskMetadata
 from netwright.trials.time_budget import PhaseShares, TimeBudget
 
 SearchKind: TypeAlias = Literal["none", "candidates", "supernet"]
-"""What is trained before delivery: a default alone, candidates, or a supernet and candidates."""
+"""Kind of a search by its trainings: of a default alone, of candidates, or of a supernet first."""
 
 MIN_SECONDS = 5
 """Enough to start a worker, for one short training and for the export."""
@@ -51,7 +51,7 @@ _FIRST_SECONDS, _MAX_FIRST_SHARE = 8.0, 0.7
 _MIN_IMAGE_TRIALS = 8
 """A trial of images may take this part of the search's processor time."""
 _FIRST_MODEL_SHARE = 0.03
-"""Share of the time for the model that is there for safety."""
+"""Share of the time for training the first model, which is delivered if all else fails."""
 MIN_FINAL_SECONDS = 3.0
 """With less time the model of the search is delivered."""
 _MIN_SECONDS_OF_TWO_FINALS = 300.0

@@ -35,7 +35,7 @@ from netwright.study.progress.callbacks import open_callbacks
 from netwright.study.progress.events import StageStarted
 from netwright.study.study import Study
 from netwright.study.workers.executors import Supervised, available_cores
-from netwright.trials.formats import format_metric
+from netwright.trials.formats import format_duration, format_metric
 from netwright.trials.metrics import metric
 from netwright.trials.objective import objectives
 from netwright.trials.trial import Status
@@ -216,6 +216,8 @@ def _print_outcome(outcome: FitResult, method: Method) -> None:
         print_line("search  off: only the default configurations were trained")
     parity = outcome.parity
     print_line(f"model   {outcome.model.path}   (trial {outcome.best.id})")
+    if trained := _final_trainings(outcome):
+        print_line(f"trained {trained}")
     rows = plural(parity.rows, "row")
     print_line(
         f"check   predictions match the trained model to within {parity.difference:.0e} ({rows})"
@@ -227,6 +229,19 @@ def _print_outcome(outcome: FitResult, method: Method) -> None:
     option = "" if name in ("", *IMAGE_SPACES) else f" --space {method.space}"
     print_line(f"next    netwright show {outcome.study.folder}{option}")
     print_line(f"        netwright predict {outcome.study.folder} DATA")
+
+
+def _final_trainings(outcome: FitResult) -> str:
+    """Return ``19 epochs in 1:10, 1,169 images/s`` if the model is of a final training of images."""
+    finals = outcome.search.last_finals
+    delivered = {outcome.best.id, *outcome.best.proposal.parents}
+    if not finals or not delivered & {trial.id for trial in finals}:
+        return ""
+    metrics = finals[0].metrics
+    epochs, rate = round(metrics["epochs"]), metrics["rows_per_second"]
+    models = f"{len(finals)} networks, " if len(finals) > 1 else ""
+    duration = format_duration(metrics["train_seconds"])
+    return f"{models}{plural(epochs, 'epoch')} in {duration}, {rate:,.0f} images/s"
 
 
 def _print_front(outcome: FitResult) -> None:

@@ -68,7 +68,7 @@ class NetworkCosts:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What is known of candidates; FLOPs are the cost by which smaller models are kept."""
+        """Capabilities: costs known before training. FLOPs decide which small models are kept."""
         return Capabilities(knowledge=self.knowledge, cost_metric="flops")
 
     def __call__(self, job: Job) -> Metrics:

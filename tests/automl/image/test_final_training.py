@@ -15,6 +15,7 @@ import pytest
 
 from netwright.automl.finished_search import ROUND, FinishedSearch, OpenedSearch
 from netwright.automl.goal import Goal
+from netwright.automl.image import final_training
 from netwright.automl.image.final_record import FinalRecord, is_unfinished
 from netwright.automl.image.final_split import final_task
 from netwright.automl.image.final_training import Reserve, is_due, train_final
@@ -22,6 +23,7 @@ from netwright.automl.open_search import open_search
 from netwright.automl.search_budget import SearchBudget
 from netwright.data.task import Task
 from netwright.files.run_layout import CURVE, TRAINING_CHECKPOINT, VALIDATION
+from netwright.space.candidate import Candidate
 from netwright.study.journal import n_budgeted_trials
 from netwright.study.progress.events import Event, StageStarted, Tick, ignore_event
 from netwright.study.workers.executors import InProcess
@@ -80,6 +82,20 @@ class Trainer:
 
     def close(self) -> None:
         """Nothing runs."""
+
+
+class Starting(Trainer):
+    """Its worker is ready after some polls, or when a job is submitted."""
+
+    n_needed, n_polls = 3, 0
+
+    @property
+    def free_slots(self) -> int:
+        return self.capacity if self.n_polls >= self.n_needed else 0
+
+    def poll(self, timeout: float) -> list[JobResult]:
+        self.n_polls += 1
+        return super().poll(timeout)
 
 
 def opened_at(task: Task, run: Path) -> OpenedSearch:
@@ -230,6 +246,31 @@ def test_checkpoint_of_another_candidate_is_removed(opened: OpenedSearch) -> Non
     trainer = Trainer(opened.task)
     trained(opened, trainer, time.monotonic() + 100)  # a wider network than without a clock
     assert trainer.files_before == [[]]
+
+
+def test_widths_are_timed_when_the_workers_are_ready(
+    opened: OpenedSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that import libraries would slow the timed steps down."""
+    n_polls_until: list[int] = []
+    trainer = Starting(opened.task)
+    original = final_training.final_candidate
+
+    def timed(*args: Any) -> Candidate:
+        n_polls_until.append(trainer.n_polls)
+        return original(*args)
+
+    monkeypatch.setattr(final_training, "final_candidate", timed)
+    trained(opened, trainer, time.monotonic() + 100)
+    assert n_polls_until == [3]
+
+
+def test_waiting_for_the_workers_has_an_end(opened: OpenedSearch) -> None:
+    trainer = Starting(opened.task)
+    trainer.n_needed = 10**9
+    started_at = time.monotonic()
+    final_training._wait_until_ready(trainer, started_at + 0.05)  # type: ignore[arg-type]
+    assert 0.05 <= time.monotonic() - started_at < 5
 
 
 def test_events_name_the_stage_and_the_time_left(opened: OpenedSearch) -> None:

@@ -150,6 +150,18 @@ def test_second_rung_has_the_default_and_the_two_best_challengers() -> None:
     assert run.ask() == []
 
 
+def test_first_rung_is_closed_once_the_second_has_begun() -> None:
+    """A trial that ran faster than expected would leave time for more candidates."""
+    run = Run(later_ones_lead, seconds=20.0).default()
+    assert list(run.rung()) == [0, 1, 2]
+    second = [run.start(proposal) for proposal in run.ask()]
+    run.strategy._settings = replace(run.strategy._settings, seconds=600.0)
+    assert {proposal.fidelity for proposal in run.ask()} == {6 / EPOCHS}
+    for trial in second:
+        run.end(trial)
+    assert {proposal.fidelity for proposal in run.ask()} == {6 / EPOCHS}
+
+
 def test_baseline_of_as_many_epochs_stands_for_the_first_rung() -> None:
     """It was trained in the same way, so that a second training would be a waste."""
     run = Run(lambda x: {"log_loss": 1.0 - 0.1 * x, "epochs": 2.0}).default()

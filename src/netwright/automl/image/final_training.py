@@ -43,6 +43,8 @@ from netwright.trials.trial import FINAL, MADE, Job, Metrics, Proposal, Status, 
 _MIN_Z_TO_KEEP = -2.0
 """The final model is discarded if it is worse than the search's by two standard errors."""
 _POLL_SECONDS = 0.25
+_MAX_WAITING_SHARE = 0.1
+"""Share of the final training's time to wait for its workers before widths are timed."""
 _WARM_UP = "netwright.evaluators.training.train_and_validate:warm_up"
 _MORE_TIME_RATIO = 0.5
 """A finished run is trained again if this share of its last final training's time is left."""
@@ -127,9 +129,12 @@ def train_final(
     seconds = deadline - time.monotonic()
     if seconds < MIN_FINAL_SECONDS:
         return ""
+    if math.isfinite(seconds):  # widths are timed next, and starting workers would slow that down
+        _wait_until_ready(executor, time.monotonic() + _MAX_WAITING_SHARE * seconds)
     if chosen is None:  # no trial has finished: the default as it is
         candidate = opened.study.baselines[0]
     else:
+        seconds = deadline - time.monotonic()
         candidate = final_candidate(search, chosen, seconds, max(1, n_threads // n_members))
         deadline -= reserve.test_seconds * slowdown(candidate, chosen) * n_members
     n_rounds = len({trial.proposal.note.get(ROUND) for trial in search.finals})
@@ -137,6 +142,12 @@ def train_final(
     proposal = Proposal(candidate, origin=FINAL, parents=parents, note={ROUND: n_rounds})
     training = _FinalTraining(search, proposal, executor, deadline, notify)
     return _record_members(opened, training, training.run(n_members), chosen)
+
+
+def _wait_until_ready(executor: Executor, ends_at: float) -> None:
+    """Wait until all workers are ready, but not longer than until `ends_at` (`time.monotonic()`)."""
+    while executor.free_slots < executor.capacity and time.monotonic() < ends_at:
+        executor.poll(_POLL_SECONDS)
 
 
 def _evaluator(search: FinishedSearch) -> Evaluator:

@@ -122,7 +122,9 @@ class PortfolioRungsStrategy:
         # while workers start all is slow, so that the fastest trial tells most
         compared = self._affordable(first, second, min(epoch_seconds))
         new = [candidate for candidate in compared if not self._is_known(candidate, first)]
-        if (proposals := self._missing(new, first)) or self._is_running(first):
+        proposals = self._missing(new, first)
+        is_open = first == second or not self._has_begun(second)
+        if is_open and (proposals or self._is_running(first)):
             return proposals[:n]
         challengers = self._challengers(first)
         if challengers:
@@ -265,6 +267,13 @@ class PortfolioRungsStrategy:
             for candidate in candidates
             if candidate not in tried
         ]
+
+    def _has_begun(self, fidelity: float) -> bool:
+        """Return whether a rung has begun, so that a faster machine than expected changes nothing."""
+        return any(
+            trial.proposal.origin == ORIGIN and trial.proposal.fidelity == fidelity
+            for trial in self._trials.values()
+        )
 
     def _is_running(self, fidelity: float) -> bool:
         return any(

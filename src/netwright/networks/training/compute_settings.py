@@ -18,7 +18,7 @@ _N_TIMED_STEPS = 2
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """How training steps are computed.
+    """Precision and threads of training steps.
 
     Args:
         autocast_dtype: Type in which convolutions and dense layers are computed; None for the

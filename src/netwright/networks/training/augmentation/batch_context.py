@@ -17,7 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class BatchContext:
-    """What an augmentation may know of a batch beside its images.
+    """Random numbers of a batch, and the place of its rows in the training.
 
     Args:
         generator: Source of all random draws.

@@ -22,7 +22,7 @@ from netwright.networks.training.augmentation.memory_layout import from_planes, 
 
 @dataclass(frozen=True)
 class Mixture:
-    """What the rows of a batch were mixed of.
+    """The partners and shares by which the rows of a batch were mixed.
 
     Args:
         partners: (batch,) int64: index in the batch of the row that was mixed into each.
