@@ -4,8 +4,8 @@
 
 ARCHIVE: an ``.npz`` file with `x_train` (rows, height, width, channels) in bytes and `y_train`. Both
 loops train the same network on the same images and batches, with the same optimiser and precision.
-netwright's augments (shift and flip), writes the learning curve and chooses precision and threads by
-timing; the plain one does nothing else but the step, on images that are float32 already. Both take
+netwright's augments (shift and flip) and chooses precision and threads by timing; the plain one does
+nothing else but the step, on images that are float32 already. Validations are not timed. Both take
 turns, and the median of three rounds is compared: run it on an idle machine.
 """
 

@@ -27,7 +27,7 @@ from netwright.automl.image.final_training import (
     start_early,
     train_final,
 )
-from netwright.automl.image.paired_gains import PairedGains
+from netwright.automl.image.paired_gains import PairedGains, compares_trials
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
 from netwright.automl.search_budget import SearchBudget
@@ -153,18 +153,21 @@ def _run_study(
     """
     study = opened.study
     importing = Thread(target=import_export_libraries, daemon=True)
-    compares_times = final is not None and not study.evaluates_baselines_only
-    beginning = TrialEnded if compares_times else TrialStarted
+    is_compared = compares_trials(opened)
+    first_event = TrialEnded if is_compared else TrialStarted
 
     def prepare_then_notify(event: Event) -> None:
-        is_time = budget.seconds is not None and isinstance(event, beginning)
-        if is_time and importing.ident is None:
+        if (
+            budget.seconds is not None
+            and isinstance(event, first_event)
+            and importing.ident is None
+        ):
             importing.start()
             if final is not None:
                 start_early(final)
         notify(event)
 
-    compare = [PairedGains(opened, notify)] if compares_times else []
+    compare = [PairedGains(opened, notify)] if is_compared else []
     study.run(
         trials=budget.trials,
         until=budget.until,
@@ -223,7 +226,15 @@ def _train_final(
         return Reserve(FINAL_EXPORT_SECONDS + seconds, test_seconds)
 
     try:
-        reason = train_final(opened, executor, deadline, budget.n_workers, notify, export_first)
+        reason = train_final(
+            opened,
+            executor,
+            deadline,
+            budget.n_workers,
+            n_finals(budget.seconds, budget.n_workers),
+            notify,
+            export_first,
+        )
     except KeyboardInterrupt:
         study.interrupted = True
         return ()

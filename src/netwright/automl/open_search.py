@@ -154,6 +154,7 @@ def _strategy_and_baselines(
             metadata.rows,
             seconds,
             budget.n_workers,
+            time.trial,
             metadata.image[2],
         )
         return rungs, candidates[:1]

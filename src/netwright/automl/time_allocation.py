@@ -9,9 +9,9 @@ final training and for delivery. "first" is the trial of the default:
     time      table                                    images                      supernet
               search  reserve  folds  trial   fold     search  first  trial        search  supernet
     10        8.0     2.0      1      3.0     3.0      7.0     3.0    3.0          7.0     3.5
-    60        51.6    8.4      8      31.7    15.8     25.2    3.0    6.3          36.0    18.0
-    300       282.0   18.0     8      76.6    38.3     108.0   9.0    27.0         180.0   90.0
-    3600      3450.0  150.0    8      269.7   134.9    1296.0  108.0  324.0        2160.0  1080.0
+    60        51.6    8.4      8      31.7    15.8     25.2    3.0    10.1         36.0    18.0
+    300       282.0   18.0     8      76.6    38.3     108.0   9.0    43.2         180.0   90.0
+    3600      3450.0  150.0    8      269.7   134.9    1296.0  108.0  518.4        2160.0  1080.0
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _IMAGE_SUPERNET_SHARE = 0.6
 """The same for a strategy that trains a supernet first."""
 _FIRST_SECONDS, _MAX_FIRST_SHARE = 8.0, 0.7
 """Workers start and a first model is trained in 8 seconds; a short search has nothing else."""
-_MIN_IMAGE_TRIALS = 8
+_MIN_IMAGE_TRIALS = 5
 """A trial of images may take this part of the search's processor time."""
 _FIRST_MODEL_SHARE = 0.03
 """Share of the time for training the first model, which is delivered if all else fails."""

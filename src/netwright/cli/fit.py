@@ -240,7 +240,7 @@ def _final_trainings(outcome: FitResult) -> str:
     metrics = finals[0].metrics
     epochs, rate = round(metrics["epochs"]), metrics["rows_per_second"]
     models = f"{len(finals)} networks, " if len(finals) > 1 else ""
-    duration = format_duration(metrics["train_seconds"])
+    duration = format_duration(finals[0].seconds)  # of all runs, as its epochs are
     return f"{models}{plural(epochs, 'epoch')} in {duration}, {rate:,.0f} images/s"
 
 

@@ -15,6 +15,7 @@ from netwright.cli.terminal import (
     live_status,
     metric_columns,
     print_line,
+    print_wrapped,
     progress_bar,
     table_lines,
 )
@@ -62,7 +63,7 @@ class FitProgress:
                 for line in wrap(sentence, 77, initial_indent="  ", subsequent_indent="    "):
                     print_line(line)
         elif isinstance(event, TrialCompared):
-            print_line(f"  {event}")
+            print_wrapped(f"  {event}", hanging_indent="    ")
         elif isinstance(event, TrialEnded):
             trial = event.trial
             is_baseline = trial.proposal.origin == BASELINE

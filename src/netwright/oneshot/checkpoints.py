@@ -16,7 +16,11 @@ from netwright.files.arrays import read_tensors
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, parse
 from netwright.files.run_layout import CHECKPOINT
-from netwright.networks.training.optimizer_state import load_optimizer_tensors, optimizer_tensors
+from netwright.networks.training.optimizer_state import (
+    load_optimizer_tensors,
+    optimizer_tensors,
+    parameters_of,
+)
 
 T = TypeVar("T")
 
@@ -113,4 +117,14 @@ class Checkpoint:
         for name, optimizer in self.optimizers.items():
             prefix = f"{name}."
             state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            _check_shapes(optimizer, state)
             load_optimizer_tensors(optimizer, state)
+
+
+def _check_shapes(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless each tensor is of its parameter's shape, or a scalar."""
+    shapes = [parameter.shape for parameter in parameters_of(optimizer)]
+    for key, tensor in state.items():
+        index = int(key.partition(".")[0])
+        if not 0 <= index < len(shapes) or tensor.shape not in (shapes[index], ()):
+            raise ValueError(key)

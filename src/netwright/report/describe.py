@@ -48,12 +48,13 @@ _TREE_SETTINGS = {
 def summary(description: object, length: int = 34) -> str:
     """Return the layers that distinguish a network: ``conv 16, 2 residual, conv 32``.
 
-    For images the augmentations follow, or ``unaugmented``.
+    For images, what candidates differ in comes first: the view, then the augmentations.
     """
     network = _network(description)
     words = list(_learner(network)) if isinstance(network, Learner) else _sized(_words(network))
     if isinstance(description, ImagePipeline) and isinstance(description.model, Training):
-        words += list(_augmentations(description.model)) or ["unaugmented"]
+        view, layers = (words[:1], words[1:]) if _starts_with_view(words) else ([], words)
+        words = [*view, *_of_recipe(description.model), *layers]
     runs = [(word, len(list(same))) for word, same in groupby(words)]
     text = ", ".join(f"{n} {word}" if n > 1 else word for word, n in runs) or "linear"
     return text if len(text) <= length else text[: length - 1].rstrip(", ") + "…"
@@ -85,8 +86,17 @@ def _sized(words: Iterable[str]) -> list[str]:
     return sized
 
 
-def _augmentations(recipe: Training) -> Iterator[str]:
-    """Yield ``shift``, ``flip``, ``vertical flip``."""
+def _starts_with_view(words: list[str]) -> bool:
+    """Return whether the first layer changes the view of the data."""
+    return bool(words) and ("channel" in words[0] or words[0] == _LAYER_NAMES["OneHotPixels"])
+
+
+def _of_recipe(recipe: Training) -> Iterator[str]:
+    """Yield ``balanced classes`` and ``shift``, ``flip``, ``vertical flip``, or ``unaugmented``."""
+    if recipe.class_weight == "balanced":
+        yield "balanced classes"
+    if not recipe.augment:
+        yield "unaugmented"
     for augmentation in recipe.augment:
         is_vertical = getattr(augmentation, "axis", "") == "vertical"
         yield f"{'vertical ' if is_vertical else ''}{type(augmentation).__name__.lower()}"
@@ -96,7 +106,7 @@ def _words(network: object) -> Iterator[str]:
     if isinstance(network, AxisAsChannels):
         yield f"{network.axis} as channels"
     elif isinstance(network, ChannelTower):
-        yield f"channels by {network.combine.replace('_', ' and ')}"
+        yield "channel tower" if network.combine == "sum_product" else f"channel {network.combine}"
         yield from _words(network.body)
     elif isinstance(network, tuple):
         for layer in network:

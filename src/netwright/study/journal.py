@@ -152,8 +152,9 @@ class Journal:
 
         These are the front, with one objective also that of the objective and the cost; the best
         trial in the first objective, in case none is within the limits; the members of ensembles
-        among them; running trials and their parents. If children start from their parents' files:
-        also the best `n_best_folders` trials and the strategy's potential parents. Finally the
+        among them; running trials and their parents. If trials are compared row by row, or children
+        start from their parents' files: also the best `n_best_folders` trials, the first baseline
+        and the strategy's potential parents. Finally the
         refits of any of these. The ids follow from the log alone, so that a study has the same
         folders whether or not it was killed and resumed.
         """
@@ -168,6 +169,8 @@ class Journal:
         finals = [trial for trial in self.trials.values() if trial.proposal.origin == FINAL]
         needed |= {trial.id for trial in [*best, *running, *self._best, *finals]}
         if self._n_best_folders:
+            baselines = (t.id for t in self.trials.values() if t.proposal.origin == BASELINE)
+            needed |= {*sorted(baselines)[:1]}
             needed |= set(potential_parents(self._strategy.strategy))
         return needed | {
             refit.id for refit in self._refits if needed.issuperset(refit.proposal.parents)

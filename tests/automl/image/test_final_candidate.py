@@ -16,7 +16,6 @@ from netwright.automl.finished_search import FinishedSearch
 from netwright.automl.image import final_candidate as module
 from netwright.automl.image.default_configs import SEARCH_WIDTH
 from netwright.automl.image.final_candidate import (
-    _row_weights,
     choose_trial,
     final_candidate,
     searches_quality_alone,
@@ -24,6 +23,7 @@ from netwright.automl.image.final_candidate import (
     with_width,
 )
 from netwright.automl.image.rungs import EDIT_OF
+from netwright.automl.image.validation_scores import row_weights
 from netwright.automl.portfolio import portfolio
 from netwright.automl.spaces import space_for
 from netwright.automl.task_metadata import TaskMetadata
@@ -159,7 +159,7 @@ def test_best_of_several_winners_is_chosen(searched: Searched) -> None:
     assert chosen(searched.finished()) == 4
 
 
-def test_challenger_that_hits_no_more_rows_is_not_chosen(searched: Searched) -> None:
+def test_challenger_without_more_correct_rows_is_not_chosen(searched: Searched) -> None:
     searched.add(0, fidelity=0.2)
     searched.add(1, 9.0, fidelity=0.2, has_misses=True)
     assert chosen(searched.finished()) == 1
@@ -173,7 +173,7 @@ def test_an_edit_must_beat_the_winner_by_two_standard_errors(
 ) -> None:
     searched.add(0, fidelity=0.2)
     winner = searched.add(1, 6.0, fidelity=0.2)
-    edit = searched.add(2, 6.0, fidelity=0.2)
+    edit = searched.add(2, 6.0, fidelity=0.2, accuracy=0.6)
     proposal = replace(edit.proposal, note={EDIT_OF: winner.id})
     searched.trials[-1] = replace(edit, proposal=proposal)
     truth = searched.task.target[searched.task.validation]
@@ -202,13 +202,22 @@ def test_rare_classes_decide_if_the_metric_counts_them_the_same(
         p = np.stack([np.where(rare, 1 - p, p), np.where(rare, p, 1 - p), np.zeros(90)], axis=1)
         np.save(searched.made_folder(trial) / VALIDATION, p)
     balanced = Objective("balanced_accuracy", "max")
-    weights = _row_weights(searched.finished(task=task, objectives=(balanced,)))
+    weights = row_weights(task, "balanced_accuracy")
     assert weights[rare].sum() == pytest.approx(weights[~rare].sum()) == pytest.approx(45)
     searched.trials = [
         replace(t, metrics=t.metrics | {"balanced_accuracy": 0.5}) for t in searched.trials
     ]
     assert chosen(searched.finished(task=task, objectives=(balanced,))) == 2
     assert chosen(searched.finished(task=task, objectives=(ACCURACY,))) == 1
+
+
+def test_trainings_of_different_length_are_not_compared(searched: Searched) -> None:
+    """One that was cut off by its deadline has not had the same chance."""
+    searched.add(0, fidelity=0.2, epochs=5.5)
+    searched.add(1, 9.0, fidelity=0.2, epochs=6.0)
+    assert chosen(searched.finished()) == 1
+    searched.add(2, 9.0, fidelity=0.2, epochs=5.6)
+    assert chosen(searched.finished()) == 4
 
 
 def test_default_is_kept_if_predictions_are_gone(searched: Searched) -> None:

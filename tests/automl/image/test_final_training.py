@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
@@ -16,13 +15,14 @@ import pytest
 from netwright.automl.finished_search import ROUND, FinishedSearch, OpenedSearch
 from netwright.automl.goal import Goal
 from netwright.automl.image import final_training
+from netwright.automl.image.final_candidate import with_width
 from netwright.automl.image.final_record import FinalRecord, is_unfinished
 from netwright.automl.image.final_split import final_task
 from netwright.automl.image.final_training import Reserve, is_due, train_final
 from netwright.automl.open_search import open_search
 from netwright.automl.search_budget import SearchBudget
 from netwright.data.task import Task
-from netwright.files.run_layout import CURVE, TRAINING_CHECKPOINT, VALIDATION
+from netwright.files.run_layout import CANDIDATE, FINAL_TRAINING, TRAINING_CHECKPOINT, VALIDATION
 from netwright.space.candidate import Candidate
 from netwright.study.journal import n_budgeted_trials
 from netwright.study.progress.events import Event, StageStarted, Tick, ignore_event
@@ -122,7 +122,7 @@ def trained(
     reserve: Reserve = FREE,
     notify: Any = ignore_event,
 ) -> str:
-    return train_final(opened, executor, deadline, 1, notify, lambda: reserve)
+    return train_final(opened, executor, deadline, 1, executor.capacity, notify, lambda: reserve)
 
 
 def finals(opened: OpenedSearch) -> list[Trial]:
@@ -241,10 +241,9 @@ def test_seconds_are_of_the_last_round_and_of_all(opened: OpenedSearch) -> None:
 def test_checkpoint_of_another_candidate_is_removed(opened: OpenedSearch) -> None:
     with pytest.raises(Killed):
         trained(opened, Trainer(opened.task, stop=Killed()))
-    curve = opened.study.trial_folder(1) / CURVE
-    curve.write_text(json.dumps(json.loads(curve.read_text()) | {"rows_per_second": 1e9}))
+    (opened.study.folder / FINAL_TRAINING / CANDIDATE).write_text(Candidate({"x": 1}).json())
     trainer = Trainer(opened.task)
-    trained(opened, trainer, time.monotonic() + 100)  # a wider network than without a clock
+    trained(opened, trainer)
     assert trainer.files_before == [[]]
 
 
@@ -265,11 +264,35 @@ def test_widths_are_timed_when_the_workers_are_ready(
     assert n_polls_until == [3]
 
 
+def test_killed_training_goes_on_in_its_width_with_less_time(
+    opened: OpenedSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A narrower network would fit better into the rest, but what was trained would be lost."""
+    widths = iter([48, 24])
+    monkeypatch.setattr(
+        final_training,
+        "final_candidate",
+        lambda search, trial, *_: with_width(trial.candidate, next(widths)),
+    )
+    with pytest.raises(Killed):
+        trained(opened, Trainer(opened.task, stop=Killed()), time.monotonic() + 100)
+    trainer = Trainer(opened.task)
+    trained(opened, trainer, time.monotonic() + 50)
+    assert TRAINING_CHECKPOINT in trainer.files_before[0]
+    assert trainer.jobs[0].proposal.candidate.values["width_1"] == 48
+
+
+def test_no_more_members_are_trained_than_asked_for(opened: OpenedSearch) -> None:
+    trainer = Trainer(opened.task, (0.999, 0.999, 0.999))
+    train_final(opened, trainer, math.inf, 1, 2, ignore_event, lambda: FREE)  # type: ignore[arg-type]
+    assert len(trainer.jobs) == 2
+
+
 def test_waiting_for_the_workers_has_an_end(opened: OpenedSearch) -> None:
     trainer = Starting(opened.task)
     trainer.n_needed = 10**9
     started_at = time.monotonic()
-    final_training._wait_until_ready(trainer, started_at + 0.05)  # type: ignore[arg-type]
+    final_training._wait_until_ready(trainer, 1, started_at + 0.05)  # type: ignore[arg-type]
     assert 0.05 <= time.monotonic() - started_at < 5
 
 

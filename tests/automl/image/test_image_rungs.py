@@ -45,7 +45,7 @@ class Run:
         self.strategy: Any = settings(Problem(SPACE, [objective]))
         self._scores, self._rate, self._failed = scores, ROWS / epoch_seconds, failed
         self._n_trials = 0
-        self.trial_seconds = 3.0
+        self.trial_seconds, self.trial_rate = 3.0, 1.0
 
     def ask(self, n: int = 99) -> list[Proposal]:
         return list(self.strategy.ask(n, np.random.default_rng(0)))
@@ -58,7 +58,7 @@ class Run:
 
     def end(self, trial: Trial) -> None:
         x = int(str(trial.candidate.values["x"]))
-        metrics = {**self._scores(x), "rows_per_second": self._rate}
+        metrics = {**self._scores(x), "rows_per_second": self._rate * self.trial_rate}
         is_failed = (x, trial.proposal.fidelity) in self._failed
         status = Status.FAILED if is_failed else Status.DONE
         self.strategy.tell(
@@ -150,25 +150,31 @@ def test_second_rung_has_the_default_and_the_two_best_challengers() -> None:
     assert run.ask() == []
 
 
-def test_first_rung_is_closed_once_the_second_has_begun() -> None:
-    """A trial that ran faster than expected would leave time for more candidates."""
+def test_more_time_compares_the_candidates_that_were_left_out() -> None:
     run = Run(later_ones_lead, seconds=20.0).default()
     assert list(run.rung()) == [0, 1, 2]
-    second = [run.start(proposal) for proposal in run.ask()]
+    assert list(run.rung()) == [0, 2]
+    assert run.ask() == []
     run.strategy._settings = replace(run.strategy._settings, seconds=600.0)
-    assert {proposal.fidelity for proposal in run.ask()} == {6 / EPOCHS}
-    for trial in second:
-        run.end(trial)
-    assert {proposal.fidelity for proposal in run.ask()} == {6 / EPOCHS}
+    assert list(run.rung()) == list(range(3, 10))
 
 
-def test_baseline_of_as_many_epochs_stands_for_the_first_rung() -> None:
-    """It was trained in the same way, so that a second training would be a waste."""
-    run = Run(lambda x: {"log_loss": 1.0 - 0.1 * x, "epochs": 2.0}).default()
-    assert list(run.rung()) == list(range(1, 10))
-    assert list(run.rung()) == [0, 9, 8]
-    longer = Run(lambda x: {"log_loss": 1.0 - 0.1 * x, "epochs": 3.0}).default()
-    assert list(longer.rung()) == list(range(10))
+def test_trials_that_end_early_add_no_candidates() -> None:
+    run = Run(later_ones_lead, seconds=20.0)
+    run.trial_seconds = 0.1
+    assert list(run.default().rung()) == [0, 1, 2]
+    run.trial_rate = 50.0
+    assert list(run.rung())[:1] == [0]
+    assert all(proposal.fidelity == 6 / EPOCHS for proposal in run.ask())
+
+
+def test_candidates_that_would_be_cut_off_are_left_out() -> None:
+    """A trial of the second rung takes 8.4 seconds."""
+    run = Run(later_ones_lead)
+    run.strategy._settings = replace(run.strategy._settings, trial_seconds=8.3)
+    assert run.default().ask() == []
+    run.strategy._settings = replace(run.strategy._settings, trial_seconds=8.5)
+    assert len(run.ask()) == 10
 
 
 def test_search_is_over_if_the_default_fails_on_the_first_rung() -> None:

@@ -24,8 +24,8 @@ def test_losses_are_those_of_the_given_rows(image_task: Task, tmp_path: Path) ->
     scores = validation_scores(Folder(tmp_path), image_task, rows)
     assert scores is not None
     assert scores.losses[1:] == pytest.approx(np.full(len(rows) - 1, np.log(2)))
-    assert scores.hits is not None
-    assert scores.hits.tolist() == [0.0] + [1.0] * (len(rows) - 1)
+    assert scores.correct is not None
+    assert scores.correct.tolist() == [0.0] + [1.0] * (len(rows) - 1)
     assert validation_scores(Folder(tmp_path), image_task, rows[1:]) is None
     (tmp_path / VALIDATION).unlink()
     assert validation_scores(Folder(tmp_path), image_task, rows) is None
@@ -38,7 +38,7 @@ def test_losses_of_a_regression_are_squared_errors(image_task: Task, tmp_path: P
     scores = validation_scores(Folder(tmp_path), task, task.validation)
     assert scores is not None
     assert scores.losses == pytest.approx(np.full(len(task.validation), 4.0))
-    assert scores.hits is None
+    assert scores.correct is None
 
 
 def test_z_score_is_the_mean_in_standard_errors() -> None:

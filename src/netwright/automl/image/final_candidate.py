@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netwright.automl.finished_search import FinishedSearch
-from netwright.automl.image.default_configs import RARE_CLASS_METRICS, SEARCH_WIDTH
-from netwright.automl.image.rungs import EDIT_OF
+from netwright.automl.image.default_configs import SEARCH_WIDTH
+from netwright.automl.image.rungs import EDIT_OF, have_same_epochs
 from netwright.automl.image.space import WIDTHS
-from netwright.automl.image.validation_scores import validation_scores, z_score
+from netwright.automl.image.validation_scores import PairedGain, paired_gain
 from netwright.pipelines.models.network import training_rows_per_second
 from netwright.pipelines.pipeline import (
     as_pipeline,
@@ -29,10 +27,10 @@ from netwright.trials.trial import BASELINE, MADE, Status, Trial
 _MIN_Z = 3.0
 """Standard errors by which another candidate must beat the default on the same rows. With one, a
 lead by chance was trusted that cost .23 of accuracy on MultNIST."""
-_MIN_Z_OF_HITS = 2.0
-"""Standard errors by which it must also predict more rows rightly. Near chance the log loss alone may
+_MIN_Z_OF_CORRECT = 2.0
+"""Standard errors by which it must also predict more rows correctly. Near chance the log loss alone may
 tell only who has learnt first how uncertain to be: on MultNIST a tower led by nine standard errors,
-with as many hits, and ended .15 of accuracy lower."""
+with as many correct predictions, and ended .15 of accuracy lower."""
 _MIN_Z_OF_EDIT = 2.0
 """Standard errors by which a change of the winner must be better than it."""
 _MIN_EPOCHS_TO_DECIDE = 4.0
@@ -68,13 +66,17 @@ def choose_trial(search: FinishedSearch) -> Trial | None:
         return best
     loss = search.objectives[0].loss
     beaten_by = [trial for trial in _challengers(search, default) if _beats(search, trial, default)]
-    first = [trial for trial in beaten_by if EDIT_OF not in trial.proposal.note]
-    winner = min(first, key=lambda trial: loss(trial.metrics), default=default)
-    edits = [trial for trial in beaten_by if trial.proposal.note.get(EDIT_OF) == winner.id]
-    gains = {trial.id: _gain(search, trial, winner) for trial in edits}
-    best_edit = max(edits, key=lambda trial: gains[trial.id].loss, default=None)
-    is_better = best_edit is not None and gains[best_edit.id].loss >= _MIN_Z_OF_EDIT
-    return best_edit if is_better else winner
+    eligible = [trial for trial in beaten_by if _beats_its_original(search, trial)]
+    return min(eligible, key=lambda trial: loss(trial.metrics), default=default)
+
+
+def _beats_its_original(search: FinishedSearch, trial: Trial) -> bool:
+    """Return whether a change of another trial's candidate is better than it; True for others."""
+    original = trial.proposal.note.get(EDIT_OF)
+    if original is None:
+        return True
+    gain = _gain(search, trial, search.by_id[int(str(original))])
+    return gain is not None and gain.loss_z >= _MIN_Z_OF_EDIT
 
 
 def _challengers(search: FinishedSearch, default: Trial) -> list[Trial]:
@@ -118,43 +120,21 @@ def _beats(search: FinishedSearch, challenger: Trial, default: Trial) -> bool:
         return False
     default = same_fidelity[-1]
     epochs = [trial.metrics.get("epochs", 0.0) for trial in (challenger, default)]
-    if min(epochs) < _MIN_EPOCHS_TO_DECIDE:
+    if min(epochs) < _MIN_EPOCHS_TO_DECIDE or not have_same_epochs(*epochs):
         return False
     gain = _gain(search, challenger, default)
-    return gain.loss >= _MIN_Z and gain.hits >= _MIN_Z_OF_HITS
+    return gain is not None and gain.loss_z >= _MIN_Z and gain.correct_z >= _MIN_Z_OF_CORRECT
 
 
-class _Gain(NamedTuple):
-    """Standard errors by which a trial is better in the losses and in the hits of the same rows."""
-
-    loss: float
-    hits: float
-
-
-def _gain(search: FinishedSearch, trial: Trial, other: Trial) -> _Gain:
-    """Return how much better a trial is than another one; minus infinity if that is not known."""
-    rows = search.task.validation
-    scores, of_other = (
-        validation_scores(search.trial_folder(each.id), search.task, rows)
-        for each in (trial, other)
-    )
-    if scores is None or of_other is None:
-        return _Gain(-math.inf, -math.inf)
-    weights = _row_weights(search)
-    of_loss = z_score(weights * (of_other.losses - scores.losses))
-    if scores.hits is None or of_other.hits is None:
-        return _Gain(of_loss, math.inf)
-    return _Gain(of_loss, z_score(weights * (scores.hits - of_other.hits)))
+def _gain(search: FinishedSearch, trial: Trial, other: Trial) -> PairedGain | None:
+    """Return how much better a trial is than another one; None if that is not known."""
+    folders = search.trial_folder(trial.id), search.trial_folder(other.id)
+    return paired_gain(search.task, search.objectives[0].metric, *folders)
 
 
-def _row_weights(search: FinishedSearch) -> NDArray[np.float64]:
-    """Return (rows,) weights of the validation rows: equal totals for classes that count the same."""
-    target = search.task.target[search.task.validation]
-    if search.objectives[0].metric not in RARE_CLASS_METRICS:
-        return np.ones(len(target))
-    classes, indices, counts = np.unique(target, return_inverse=True, return_counts=True)
-    weights: NDArray[np.float64] = len(target) / (len(classes) * counts[indices])
-    return weights
+def final_candidates(candidate: Candidate) -> list[Candidate]:
+    """Return what a candidate may become in the final training: itself, or as wide as time allows."""
+    return [candidate, *(with_width(candidate, width) for width in _FINAL_WIDTHS)]
 
 
 def final_candidate(

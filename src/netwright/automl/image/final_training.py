@@ -18,6 +18,7 @@ from netwright.automl.finished_search import ROUND, FinishedSearch, OpenedSearch
 from netwright.automl.image.final_candidate import (
     choose_trial,
     final_candidate,
+    final_candidates,
     slowdown,
 )
 from netwright.automl.image.final_record import FinalRecord, is_unfinished
@@ -34,6 +35,7 @@ from netwright.files.run_layout import (
 )
 from netwright.interfaces.evaluator import Evaluator
 from netwright.report.describe import summary
+from netwright.space.candidate import Candidate
 from netwright.study.journal import trial_seed
 from netwright.study.progress.events import Callback, RunningTrial, StageStarted, Tick
 from netwright.study.workers.executors import Executor, Supervised
@@ -96,12 +98,11 @@ def train_final(
     executor: Executor,
     deadline: float,
     n_threads: int,
+    n_members: int,
     notify: Callback,
     export_first: Callable[[], Reserve],
 ) -> str:
     """Train the chosen candidate until the deadline, and record it as a trial of the study.
-
-    Each slot of the executor trains a network of its own.
 
     Args:
         opened: a search whose study has run.
@@ -109,6 +110,7 @@ def train_final(
         deadline: `time.monotonic()` by which the model is delivered; infinite to train the recipe's
             epochs.
         n_threads: cores that all may use.
+        n_members: how many networks to train side by side, at most the executor's capacity.
         notify: called with an event at the start, and several times a second.
         export_first: exports the best model of the search while the workers start, and returns what
             time to reserve for the final model.
@@ -119,7 +121,8 @@ def train_final(
     Raises:
         KeyboardInterrupt: The user has stopped it; the same run folder goes on from its checkpoint.
     """
-    search, n_members = opened.finished(), executor.capacity
+    started_at, search = time.monotonic(), opened.finished()
+    n_members = min(n_members, executor.capacity)
     chosen = choose_trial(search)
     if chosen is None and not opened.study.baselines:
         return ""
@@ -130,28 +133,41 @@ def train_final(
     if seconds < MIN_FINAL_SECONDS:
         return ""
     if math.isfinite(seconds):  # widths are timed next, and starting workers would slow that down
-        _wait_until_ready(executor, time.monotonic() + _MAX_WAITING_SHARE * seconds)
+        _wait_until_ready(executor, n_members, time.monotonic() + _MAX_WAITING_SHARE * seconds)
     if chosen is None:  # no trial has finished: the default as it is
         candidate = opened.study.baselines[0]
     else:
         seconds = deadline - time.monotonic()
-        candidate = final_candidate(search, chosen, seconds, max(1, n_threads // n_members))
+        candidate = _unfinished_candidate(search, chosen) or final_candidate(
+            search, chosen, seconds, max(1, n_threads // n_members)
+        )
         deadline -= reserve.test_seconds * slowdown(candidate, chosen) * n_members
     n_rounds = len({trial.proposal.note.get(ROUND) for trial in search.finals})
     parents = () if chosen is None else (chosen.id,)
     proposal = Proposal(candidate, origin=FINAL, parents=parents, note={ROUND: n_rounds})
-    training = _FinalTraining(search, proposal, executor, deadline, notify)
+    training = _FinalTraining(search, proposal, executor, deadline, started_at, notify)
     return _record_members(opened, training, training.run(n_members), chosen)
 
 
-def _wait_until_ready(executor: Executor, ends_at: float) -> None:
-    """Wait until all workers are ready, but not longer than until `ends_at` (`time.monotonic()`)."""
-    while executor.free_slots < executor.capacity and time.monotonic() < ends_at:
+def _unfinished_candidate(search: FinishedSearch, chosen: Trial) -> Candidate | None:
+    """Return the candidate whose training was stopped, if it is the chosen one in some width.
+
+    With less time left a narrower one would be chosen now, and what was trained would be lost.
+    """
+    if not is_unfinished(search.folder):
+        return None
+    text = (Folder(search.folder) / FINAL_TRAINING).read(CANDIDATE).decode()
+    return next((each for each in final_candidates(chosen.candidate) if each.json() == text), None)
+
+
+def _wait_until_ready(executor: Executor, n_workers: int, ends_at: float) -> None:
+    """Wait until so many workers are ready, but not longer than until `ends_at` (monotonic time)."""
+    while executor.free_slots < n_workers and time.monotonic() < ends_at:
         executor.poll(_POLL_SECONDS)
 
 
 def _evaluator(search: FinishedSearch) -> Evaluator:
-    """Return what trains a network on nearly all rows, until its deadline."""
+    """Return the evaluator that trains a network on nearly all rows, until its deadline."""
     return default_evaluator(
         search.space,
         final_task(search.task),
@@ -171,7 +187,7 @@ def _record_members(
     """Record each member as a trial, unless it failed or is worse than the model of the search.
 
     Returns:
-        A sentence about why there is no final model; empty if there is one.
+        A sentence about why a member is left out; empty if none is.
     """
     search, errors = training.search, list[str]()
     for member, job_result in enumerate(results):
@@ -202,6 +218,7 @@ class _FinalTraining:
         proposal: the candidate to train.
         executor: opened already; each of its slots trains a member.
         deadline: `time.monotonic()` by which all have ended.
+        started_at: `time.monotonic()` from which on its seconds count.
         notify: called with events.
     """
 
@@ -209,6 +226,7 @@ class _FinalTraining:
     proposal: Proposal
     executor: Executor
     deadline: float
+    started_at: float
     notify: Callback
 
     @property
@@ -223,7 +241,7 @@ class _FinalTraining:
         label = summary(self.search.space.fill(self.proposal.candidate))
         models = f"{n_members} final models" if n_members > 1 else "the final model"
         self.notify(StageStarted("training", f"{models}: {label}"))
-        started_at, record = time.monotonic(), FinalRecord.read(self.search.folder)
+        started_at, record = self.started_at, FinalRecord.read(self.search.folder)
         waiting, results = list(trials), dict[int, JobResult]()
         try:
             while len(results) < n_members:

@@ -1,24 +1,21 @@
-"""Report how much better each trial of a comparison is than the default, on the same rows."""
+"""Report how much better each trial of a comparison is than the trial that it has to beat."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
 
 from netwright.automl.finished_search import OpenedSearch
-from netwright.automl.image.validation_scores import validation_scores
+from netwright.automl.image.rungs import EDIT_OF, ORIGIN, PortfolioRungsStrategy, have_same_epochs
+from netwright.automl.image.validation_scores import paired_gain
 from netwright.study.progress.events import Callback, Event, TrialCompared, TrialEnded
 from netwright.trials.trial import Status, Trial
-
-_Z_OF_INTERVAL = 1.96
-"""Standard errors on each side of a mean in its 95 % interval."""
 
 
 class PairedGains:
     """A callback that follows the trials of a comparison with an event for each of them.
 
-    A trial is paired with the default's trial of as many epochs, by the predictions that both have
-    kept of the validation rows.
+    A trial is paired with the default's trial of as many epochs, and a change of another candidate
+    with that one's, by the predictions that both have kept of the validation rows.
 
     Args:
         opened: the search whose events come.
@@ -27,45 +24,58 @@ class PairedGains:
 
     def __init__(self, opened: OpenedSearch, notify: Callback) -> None:
         self._opened, self._notify = opened, notify
-        self._default_trials: list[Trial] = []
-        self._waiting: list[Trial] = []
+        self._waiting: list[TrialEnded] = []
 
     def __call__(self, event: Event) -> None:
         """Compare the trials that can be paired now."""
         if not isinstance(event, TrialEnded) or event.trial.status is not Status.DONE:
             return
-        trial, baselines = event.trial, self._opened.study.baselines
-        if baselines and trial.candidate == baselines[0]:
-            self._default_trials.append(trial)
-        else:
-            self._waiting.append(trial)
-        for other in tuple(self._waiting):
-            if default := self._default_trial_of(other):
-                self._waiting.remove(other)
-                self._compare(other, default)
+        trial = event.trial
+        if trial.candidate != self._default and trial.proposal.origin == ORIGIN:
+            self._waiting.append(event)
+        for waiting in tuple(self._waiting):
+            if other := self._trial_to_beat(waiting.trial):
+                self._waiting.remove(waiting)
+                self._compare(waiting, other)
 
-    def _default_trial_of(self, trial: Trial) -> Trial | None:
-        """Return the default's last trial of as many epochs, under a deadline or not."""
-        epochs = trial.metrics.get("epochs")
-        same = [t for t in self._default_trials if t.metrics.get("epochs") == epochs]
+    @property
+    def _default(self) -> object:
+        return next(iter(self._opened.study.baselines), None)
+
+    def _trial_to_beat(self, trial: Trial) -> Trial | None:
+        """Return the trial that the candidate has to beat; None if it has not ended yet."""
+        trials = [each for each in self._opened.study.trials if each.status is Status.DONE]
+        if (original := trial.proposal.note.get(EDIT_OF)) is not None:
+            return next((each for each in trials if each.id == original), None)
+        epochs = trial.metrics.get("epochs", math.nan)
+        same = [
+            each
+            for each in trials
+            if each.candidate == self._default
+            and have_same_epochs(each.metrics.get("epochs", math.nan), epochs)
+        ]
         return same[-1] if same else None
 
-    def _compare(self, trial: Trial, default: Trial) -> None:
-        losses, of_default = self._losses(trial), self._losses(default)
-        if losses is None or of_default is None or len(losses) < 2:
+    def _compare(self, event: TrialEnded, other: Trial) -> None:
+        study, task, trial = self._opened.study, self._opened.task, event.trial
+        folders = study.trial_files(trial.id), study.trial_files(other.id)
+        gain = paired_gain(task, study.objectives[0].metric, *folders)
+        if gain is None:
             return
-        gains = of_default - losses
-        interval = _Z_OF_INTERVAL * gains.std(ddof=1) / np.sqrt(len(gains))
-        loss_name = "squared error" if self._opened.task.kind == "regression" else "log loss"
-        rate = trial.metrics.get("rows_per_second", 0.0)
         self._notify(
             TrialCompared(
-                trial, default, loss_name, float(gains.mean()), float(interval), len(gains), rate
+                trial,
+                event.trial_label,
+                other,
+                "squared error" if task.kind == "regression" else "log loss",
+                gain.loss,
+                gain.interval,
+                gain.correct if task.classes else None,
+                gain.n_rows,
             )
         )
 
-    def _losses(self, trial: Trial) -> NDArray[np.float64] | None:
-        task = self._opened.task
-        folder = self._opened.study.trial_files(trial.id)
-        scores = validation_scores(folder, task, task.validation)
-        return None if scores is None else scores.losses
+
+def compares_trials(opened: OpenedSearch) -> bool:
+    """Return whether the search compares a portfolio of images with the default."""
+    return isinstance(opened.study.strategy, PortfolioRungsStrategy)

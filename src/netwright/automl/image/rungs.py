@@ -35,6 +35,8 @@ _FIRST_EPOCHS, _FIRST_SECONDS = 2.0, 2.0
 """A training of the first rung: the larger of both. It decides only who is left out."""
 _SECOND_EPOCHS, _SECOND_SECONDS = 4.0, 6.0
 """A training of the second rung; at 4.7 epochs the order on CIFAR-10 was right, at 2 it was not."""
+_EPOCH_TOLERANCE = 0.05
+"""Largest relative difference of the epochs of two trainings that are compared."""
 _N_FINALISTS = 3
 """Candidates on the second rung, the default included."""
 _MAX_LOSS_RATIO = 0.98
@@ -42,7 +44,7 @@ _MAX_LOSS_RATIO = 0.98
 _SLOWDOWN = 1.15
 """Factor of a trial's time while another one runs beside it, since they share memory and caches."""
 _RELATIVE_COSTS = {"rows": 0.3, "columns": 0.3}
-_RELATIVE_COST_OF_CHANNEL = 0.67
+_RELATIVE_COST_OF_CHANNEL = 0.45
 """View -> time of an epoch, relative to the default's; 1 for others, and for a tower this much for each
 channel (28 x 28 pixels, 3 channels)."""
 _START_SECONDS = 4.0
@@ -62,6 +64,8 @@ class PortfolioRungs:
         rows: Number of training rows.
         seconds: Wall time of the search; infinite if trials are counted.
         n_workers: Number of trials side by side.
+        trial_seconds: A trial is cut off after so many seconds, and then tells nothing: a candidate
+            that would need more is left out.
         channels: Number of channels of the images.
     """
 
@@ -71,6 +75,7 @@ class PortfolioRungs:
     rows: int
     seconds: float
     n_workers: int
+    trial_seconds: float = math.inf
     channels: int = 3
 
     @property
@@ -115,18 +120,14 @@ class PortfolioRungsStrategy:
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
         if math.isinf(self._settings.seconds):
             return self._missing(self._others, 1.0)[:n] or list(self._strategy.ask(n, rng))
-        epoch_seconds = self._epoch_seconds()
-        if not epoch_seconds:  # the first baseline still runs, or has failed
+        baseline = next((t for t in self._of_default() if t.proposal.origin == BASELINE), None)
+        if baseline is None:  # it still runs, or has failed
             return []
-        first, second = self._fidelities(epoch_seconds[0])
-        # while workers start all is slow, so that the fastest trial tells most
-        compared = self._affordable(first, second, min(epoch_seconds))
-        new = [candidate for candidate in compared if not self._is_known(candidate, first)]
-        proposals = self._missing(new, first)
-        is_open = first == second or not self._has_begun(second)
-        if is_open and (proposals or self._is_running(first)):
+        first, second = self._fidelities(self._epoch_seconds([baseline]))
+        compared = self._affordable(first, second)
+        if (proposals := self._missing(compared, first)) or self._is_running(first):
             return proposals[:n]
-        challengers = self._challengers(first)
+        challengers = self._challengers(first) if compared else []
         if challengers:
             finalists = [self._default, *self._in_time(challengers, first, second)]
             if (proposals := self._missing(finalists, second)) or self._is_running(second):
@@ -134,33 +135,35 @@ class PortfolioRungsStrategy:
             return self._edits(second)[:n]
         return []
 
-    def _is_known(self, candidate: Candidate, fidelity: float) -> bool:
-        """Return whether this is the default, whose baseline has trained for as many epochs."""
-        return candidate == self._default and self._baseline_of(fidelity) is not None
-
-    def _baseline_of(self, fidelity: float) -> Trial | None:
-        """Return the default's baseline if its training was as long as one of this fidelity."""
-        epochs = fidelity * self._settings.epochs
-        return next(
-            (
-                trial
-                for trial in self._trials.values()
-                if trial.proposal.origin == BASELINE
-                and trial.status is Status.DONE
-                and trial.metrics.get("epochs", 0.0) == round(epochs)
-            ),
-            None,
-        )
-
-    def _epoch_seconds(self) -> list[float]:
-        """Return the seconds of an epoch on one worker, by each finished trial of the default."""
+    def _of_default(self) -> list[Trial]:
+        """Return the finished trials of the default that say how fast it trains."""
         return [
-            self._settings.rows / rate
+            trial
             for trial in self._trials.values()
-            if trial.candidate == self._default and trial.status is Status.DONE
-            for rate in [trial.metrics.get("rows_per_second", 0.0)]
-            if rate
+            if trial.candidate == self._default
+            and trial.status is Status.DONE
+            and trial.metrics.get("rows_per_second", 0.0) > 0
         ]
+
+    def _epoch_seconds(self, trials: Iterable[Trial]) -> float:
+        """Return the seconds of an epoch of the last of these trials of the default."""
+        *_, last = trials
+        return self._settings.rows / last.metrics["rows_per_second"]
+
+    def _expected_seconds(self, first: float, fidelity: float) -> float:
+        """Return the expected seconds of a trial of the default, beside another one.
+
+        The trial of the first rung has run beside others, and tells more than the baseline, beside
+        which workers may have started. Those of the second rung do not count: what is compared on the
+        first one should not change any more.
+        """
+        up_to_first = [
+            trial
+            for trial in self._of_default()
+            if trial.proposal.origin == BASELINE or trial.proposal.fidelity == first
+        ]
+        epochs = fidelity * self._settings.epochs
+        return epochs * self._epoch_seconds(up_to_first) * _SLOWDOWN + _OVERHEAD_SECONDS
 
     def _fidelities(self, epoch_seconds: float) -> tuple[float, float]:
         """Return the fidelities of both rungs."""
@@ -169,32 +172,30 @@ class PortfolioRungsStrategy:
         epochs = self._settings.epochs
         return min(1.0, math.ceil(first) / epochs), min(1.0, math.ceil(second) / epochs)
 
-    def _affordable(self, first: float, second: float, epoch_seconds: float) -> list[Candidate]:
+    def _affordable(self, first: float, second: float) -> list[Candidate]:
         """Return the candidates for whose first rung there is time, and a second one of the best.
 
         A candidate that takes too long is left out, and later ones that take less are not. There is
-        none if there is no time for the default and another one.
+        none if there is no time for the default and another one. Trials that end sooner than expected
+        add none: only more time for the search does.
         """
-
-        def seconds(fidelity: float) -> float:
-            epochs = fidelity * self._settings.epochs
-            return epochs * epoch_seconds * _SLOWDOWN + _OVERHEAD_SECONDS
-
         of_rung = {t.candidate: t for t in self._trials.values() if t.proposal.fidelity == first}
+        on_first, on_second = (self._expected_seconds(first, rung) for rung in (first, second))
 
         def first_seconds(candidate: Candidate) -> float:
-            if self._is_known(candidate, first):
-                return 0.0
             trial = of_rung.get(candidate)
-            is_ended = trial is not None and trial.status is not Status.RUNNING
-            return trial.seconds if trial and is_ended else self._cost(candidate) * seconds(first)
+            return max(trial.seconds if trial else 0.0, self._cost(candidate) * on_first)
 
         time = self._time_left([t for t in self._trials.values() if t.proposal.origin != ORIGIN])
-        time -= first_seconds(self._default) + seconds(second)
+        time -= first_seconds(self._default) + on_second
+        if on_second > self._settings.trial_seconds:
+            return []
         compared, highest_cost = [self._default], 0.0  # of the one that may reach the second rung
         for other in self._others:
+            if self._cost(other) * on_second > self._settings.trial_seconds:
+                continue
             raised = max(0.0, self._cost(other) - highest_cost)
-            needed = first_seconds(other) + raised * seconds(second)
+            needed = first_seconds(other) + raised * on_second
             if other in of_rung or needed <= time:
                 time -= needed
                 highest_cost += raised
@@ -222,9 +223,9 @@ class PortfolioRungsStrategy:
             for trial in self._trials.values()
             if trial.proposal.fidelity == first and trial.status is Status.DONE
         }
-        of_default = self._settings.epochs * second * min(self._epoch_seconds()) * _SLOWDOWN
         before = [t for t in self._trials.values() if t.proposal.fidelity != second]
-        time = self._time_left(before) - of_default - seconds[challengers[0]]
+        time = self._time_left(before) - self._expected_seconds(first, second)
+        time -= seconds[challengers[0]]
         finalists = challengers[:1]
         for challenger in challengers[1:]:
             time -= seconds[challenger]
@@ -268,13 +269,6 @@ class PortfolioRungsStrategy:
             if candidate not in tried
         ]
 
-    def _has_begun(self, fidelity: float) -> bool:
-        """Return whether a rung has begun, so that a faster machine than expected changes nothing."""
-        return any(
-            trial.proposal.origin == ORIGIN and trial.proposal.fidelity == fidelity
-            for trial in self._trials.values()
-        )
-
     def _is_running(self, fidelity: float) -> bool:
         return any(
             trial.status is Status.RUNNING
@@ -301,10 +295,13 @@ class PortfolioRungsStrategy:
             for trial in self._trials.values()
             if trial.proposal.fidelity == fidelity and trial.status is Status.DONE
         }
-        if baseline := self._baseline_of(fidelity):
-            scored.setdefault(self._default, self._positive_loss(baseline))
         if self._default not in scored:
             return []
         worst = _MAX_LOSS_RATIO * scored[self._default]
         others = [other for other in self._others if scored.get(other, math.inf) <= worst]
         return sorted(others, key=lambda other: scored[other])[: _N_FINALISTS - 1]
+
+
+def have_same_epochs(epochs: float, other: float) -> bool:
+    """Return whether two trainings were equally long."""
+    return abs(epochs - other) <= _EPOCH_TOLERANCE * max(epochs, other)

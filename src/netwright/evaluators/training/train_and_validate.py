@@ -167,7 +167,7 @@ class TrainAndValidate:
             (job.folder / CURVE).write_text(json.dumps(asdict(curve)))
             metrics |= {
                 "train_seconds": curve.seconds,
-                "epochs": float(curve.points[-1].epochs),
+                "epochs": curve.points[-1].epochs,
                 "rows_per_second": curve.rows_per_second,
             }
         if self.inherit:

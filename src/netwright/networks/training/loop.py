@@ -40,7 +40,7 @@ class CurvePoint:
 
     loss: float
     validation_loss: float
-    epochs: int = 0
+    epochs: float = 0
 
 
 @dataclass(frozen=True)
@@ -315,7 +315,7 @@ class _TrainingLoop:
         self.n_rows = 0
         self._seconds_per_row: list[float] = []
 
-    def __iter__(self) -> Iterator[tuple[float, int]]:
+    def __iter__(self) -> Iterator[tuple[float, float]]:
         generator = torch.Generator().manual_seed(self.seed + self.state.step)
         step, progress, validated_at = self.state.step, self.state.progress, self.state.progress
         losses: list[Tensor] = []
@@ -338,7 +338,7 @@ class _TrainingLoop:
                     self._seconds_per_row.append(seconds / len(indices))
                 step, self.n_rows = step + 1, self.n_rows + len(indices)
                 self._save_if_due(progress, step)
-            epochs = -(-step // self.steps_per_epoch)
+            epochs = step / self.steps_per_epoch
             reached = max(progress, step / self.n_steps)
             next_due = validated_at + self.validation_interval
             if losses and (reached >= 1 or reached >= next_due - _ROUNDING):

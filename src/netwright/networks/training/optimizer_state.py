@@ -28,10 +28,10 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[st
 
     Args:
         optimizer: of the same class and parameters.
-        tensors: each of its parameter's shape, or a scalar.
+        tensors: of an optimiser like this one.
 
     Raises:
-        ValueError: A tensor belongs to no parameter, or is of another shape; nothing is set.
+        ValueError: A tensor belongs to no parameter; nothing is set.
     """
     parameters = parameters_of(optimizer)
     state: dict[int, dict[str, Tensor]] = {}
@@ -43,7 +43,5 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[st
         if tensor.shape == parameter.shape:
             # fused optimisers pair elements as they lie in memory, which may be channels-last
             tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
-        elif tensor.shape != ():
-            raise ValueError(key)
         state.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
