@@ -35,6 +35,7 @@ from netwright.automl.time_allocation import (
     FINAL_EXPORT_RATIO,
     FINAL_EXPORT_SECONDS,
     MIN_EXPORT_SECONDS,
+    SHORT_IMAGE_SECONDS,
     n_finals,
 )
 from netwright.data.task import Images, Task
@@ -143,7 +144,7 @@ def _run_study(
 
     Meanwhile the libraries of the export are imported, and the workers of the final training start:
     at the end time is short. They wait until the search's own workers have started, or if the search
-    compares times of trainings, until the first of them is over.
+    compares times of trainings and is not short, until the first of them is over.
 
     Args:
         opened: a search.
@@ -154,7 +155,8 @@ def _run_study(
     study = opened.study
     importing = Thread(target=import_export_libraries, daemon=True)
     is_compared = compares_trials(opened)
-    first_event = TrialEnded if is_compared else TrialStarted
+    is_timed = is_compared and (budget.seconds or 0.0) >= SHORT_IMAGE_SECONDS
+    first_event = TrialEnded if is_timed else TrialStarted
 
     def prepare_then_notify(event: Event) -> None:
         if (

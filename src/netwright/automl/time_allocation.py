@@ -42,12 +42,15 @@ _IMAGE_SEARCH_SHARES = ((240.0, 0.42), (math.inf, 0.36))
 """Seconds in all, and the largest share of them for comparing candidates; a comparison ends much
 earlier where the default leads. On CIFAR-10 34 % of 120 s cost .014
 of accuracy, 14 % cost .005; a fixed recipe gains .005 from 120 s to 360 s."""
+SHORT_IMAGE_SECONDS = 45.0
+"""Seconds in all below which the workers of the final training start beside the first trial, although
+that slows it down: there is no other time to start them."""
 _PLANNED_SHARE = 0.7
 """Share of the search that a comparison may plan with; the rest is for trials that take longer."""
 _IMAGE_SUPERNET_SHARE = 0.6
 """The same for a strategy that trains a supernet first."""
-_FIRST_SECONDS, _MAX_FIRST_SHARE = 8.0, 0.7
-"""Workers start and a first model is trained in 8 seconds; a short search has nothing else."""
+_FIRST_SECONDS, _MAX_FIRST_SHARE = 11.0, 0.7
+"""Workers start and a first model is trained in 8 to 11 seconds; a short search has nothing else."""
 _MIN_IMAGE_TRIALS = 5
 """A trial of images may take this part of the search's processor time."""
 _FIRST_MODEL_SHARE = 0.03

@@ -318,7 +318,7 @@ def test_final_training_is_due_after_a_search_of_images(opened: OpenedSearch) ->
     assert is_due(search, 3.1)
     assert not is_due(search, 2.9)
     assert not is_due(replace(search, interrupted=True), math.inf)
-    assert not is_due(replace(search, trials=()), math.inf)
+    assert is_due(replace(search, trials=()), math.inf)  # workers were late, and there is time
 
 
 def test_trained_again_after_more_trials_or_with_half_the_time_more(opened: OpenedSearch) -> None:

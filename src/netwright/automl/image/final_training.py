@@ -66,7 +66,7 @@ def is_due(search: FinishedSearch, seconds_left: float) -> bool:
         search: the search.
         seconds_left: for the final training; infinite without a time limit.
     """
-    if not search.trials or search.interrupted or seconds_left < MIN_FINAL_SECONDS:
+    if search.interrupted or seconds_left < MIN_FINAL_SECONDS:
         return False
     last, record = _last_searched(search), FinalRecord.read(search.folder)
     last_final = max((trial.id for trial in search.finals), default=0)
@@ -261,7 +261,7 @@ class _FinalTraining:
 
     def _trial(self, member: int) -> Trial:
         """Return a member as a trial; its id is the one that it will have if all are recorded."""
-        trial_id = max(trial.id for trial in self.search.trials) + 1 + member
+        trial_id = max((trial.id for trial in self.search.trials), default=0) + 1 + member
         return Trial(trial_id, self.proposal, trial_seed(self.search.seed, trial_id))
 
     def _submit(self, trial: Trial) -> None:
