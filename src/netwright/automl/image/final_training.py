@@ -70,7 +70,7 @@ def is_due(search: FinishedSearch, seconds_left: float) -> bool:
         return False
     last, record = _last_searched(search), FinalRecord.read(search.folder)
     last_final = max((trial.id for trial in search.finals), default=0)
-    is_done = last_final > last or record.left_out_after == last
+    is_done = last_final > last or record.left_out_after == last > 0
     if is_unfinished(search.folder) or not is_done:
         return True
     return math.isfinite(seconds_left) and seconds_left > _MORE_TIME_RATIO * record.round_seconds
