@@ -45,8 +45,10 @@ from that of the most frequent class to 1."""
 _WIDTH_EXPONENT = 1.4
 """Images per second are proportional to width ** -1.4 (width 16 to 64)."""
 _FINAL_WIDTHS = (16, 24, 32, 48, 64, 96)
+_MAX_TIMED_WIDTHS = 3
+"""Networks whose steps are timed: one that the search has trained, then those that should fit."""
 _MAX_TIMING_SHARE = 0.05
-"""Share of the final training's time after which no wider network is timed."""
+"""Share of the final training's time after which no other width is timed."""
 
 
 def choose_trial(search: FinishedSearch) -> Trial | None:
@@ -152,18 +154,20 @@ def final_candidate(
         return trial.candidate
     required = _MIN_FINAL_EPOCHS_OF_SLOW if learns_slowly(search, trial) else _MIN_FINAL_EPOCHS
     n_rows = len(search.task.train) + len(search.task.validation)
-    best, elapsed, last_seconds = trial.candidate, 0.0, 0.0
-    for width in _FINAL_WIDTHS:
-        if elapsed + 2 * last_seconds > _MAX_TIMING_SHARE * seconds:
+    required_rate, started_at = required * n_rows / seconds, time.monotonic()
+    width = SEARCH_WIDTH
+    for _ in range(_MAX_TIMED_WIDTHS):
+        rate = _rows_per_second(search, with_width(trial.candidate, width), n_threads)
+        timed_width, width = width, _widest(width, rate, required_rate)
+        if width == timed_width or time.monotonic() - started_at > _MAX_TIMING_SHARE * seconds:
             break
-        candidate, started_at = with_width(trial.candidate, width), time.monotonic()
-        rate = _rows_per_second(search, candidate, n_threads)
-        last_seconds = time.monotonic() - started_at
-        elapsed += last_seconds
-        if rate * (seconds - elapsed) / n_rows < required:
-            break
-        best = candidate
-    return best
+    return with_width(trial.candidate, width)
+
+
+def _widest(width: int, rate: float, required_rate: float) -> int:
+    """Return the largest width that trains on so many rows a second, by the rate of one width."""
+    rates = {w: rate * _relative_cost(width) / _relative_cost(w) for w in _FINAL_WIDTHS}
+    return max((w for w in _FINAL_WIDTHS if rates[w] >= required_rate), default=_FINAL_WIDTHS[0])
 
 
 def _rows_per_second(search: FinishedSearch, candidate: Candidate, n_threads: int) -> float:
