@@ -324,7 +324,7 @@ def test_slow_data_get_a_narrower_network(searched: Searched, rate: dict[int, fl
     n_rows = len(search.task.train) + len(search.task.validation)
     chance = replace(default, metrics={**default.metrics, "accuracy": 0.1, "epochs": 2.0})
     seconds = 1.01 * 25 * n_rows / rate[24]
-    assert final_candidate(search, default, seconds, 1) == with_width(default.candidate, 48)
+    assert final_candidate(search, default, seconds, 1) == with_width(default.candidate, 32)
     assert final_candidate(search, chance, seconds, 1) == with_width(default.candidate, 24)
 
 
