@@ -18,6 +18,7 @@ from netwright.automl.image.default_configs import SEARCH_WIDTH
 from netwright.automl.image.final_candidate import (
     choose_trial,
     final_candidate,
+    learns_slowly,
     searches_quality_alone,
     slowdown,
     with_width,
@@ -284,8 +285,13 @@ def test_regression_compares_squared_errors(image_task: Task, tmp_path: Path) ->
     assert chosen(searched.finished(task=task, objectives=rmse)) == 2
 
 
-def learnt(trial: Trial) -> Trial:
-    return replace(trial, metrics={**trial.metrics, "accuracy": 0.9})
+def learnt(
+    searched: Searched, accuracy: float = 0.9, epochs: float = 6.0
+) -> tuple[Trial, FinishedSearch]:
+    """The default's trial with this accuracy, and its search; three classes are equally frequent."""
+    metrics = searched.trials[0].metrics | {"accuracy": accuracy, "epochs": epochs}
+    searched.trials[0] = replace(searched.trials[0], metrics=metrics)
+    return searched.trials[0], searched.finished()
 
 
 @pytest.fixture
@@ -301,38 +307,56 @@ def rate(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
 
 
 @pytest.mark.parametrize(("factor", "width"), [(1.01, 48), (0.99, 32), (1e-9, SEARCH_WIDTH)])
-def test_network_is_as_wide_as_lets_it_pass_over_the_rows_ten_times(
+def test_network_is_as_wide_as_lets_it_pass_over_the_rows_often(
     searched: Searched, rate: dict[int, float], factor: float, width: int
 ) -> None:
-    default, search = learnt(searched.trials[0]), searched.finished()
+    default, search = learnt(searched)
     n_rows = len(search.task.train) + len(search.task.validation)
-    seconds = factor * 10 * n_rows / rate[48]
+    seconds = factor * 15 * n_rows / rate[48]
     candidate = final_candidate(search, default, seconds, 1)
     assert candidate == with_width(default.candidate, width)
     searched.space.check(candidate)
 
 
 def test_more_threads_allow_a_wider_network(searched: Searched, rate: dict[int, float]) -> None:
-    default, search = learnt(searched.trials[0]), searched.finished()
+    default, search = learnt(searched)
     n_rows = len(search.task.train) + len(search.task.validation)
-    seconds = 0.99 * 10 * n_rows / rate[48]
+    seconds = 0.99 * 15 * n_rows / rate[48]
     assert final_candidate(search, default, seconds, 2) == with_width(default.candidate, 64)
 
 
 def test_slow_data_get_a_narrower_network(searched: Searched, rate: dict[int, float]) -> None:
-    default, search = learnt(searched.trials[0]), searched.finished()
+    default, search = learnt(searched)
     n_rows = len(search.task.train) + len(search.task.validation)
-    chance = replace(default, metrics={**default.metrics, "accuracy": 0.1, "epochs": 2.0})
     seconds = 1.01 * 25 * n_rows / rate[24]
     assert final_candidate(search, default, seconds, 1) == with_width(default.candidate, 32)
-    assert final_candidate(search, chance, seconds, 1) == with_width(default.candidate, 24)
+    default, search = learnt(searched, accuracy=0.4)
+    assert final_candidate(search, default, seconds, 1) == with_width(default.candidate, 24)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "epochs", "is_slow"),
+    [(0.5, 2.0, True), (0.6, 2.0, False), (0.5, 0.5, False), (0.35, 0.5, True), (0.35, 0.0, False)],
+)
+def test_few_epochs_tell_only_whether_nothing_is_learnt(
+    searched: Searched, accuracy: float, epochs: float, is_slow: bool
+) -> None:
+    default, search = learnt(searched, accuracy, epochs)
+    assert learns_slowly(search, default) == is_slow
+
+
+def test_longest_training_of_the_candidate_tells_whether_it_is_slow(searched: Searched) -> None:
+    default, _ = learnt(searched, accuracy=0.34, epochs=0.5)
+    searched.add(0, fidelity=0.2, accuracy=0.7, epochs=6.0)
+    searched.add(1, fidelity=0.2, accuracy=0.34, epochs=8.0)
+    assert not learns_slowly(searched.finished(), default)
 
 
 def test_few_widths_are_timed_and_only_one_if_that_took_long(
     searched: Searched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here wide networks are as fast as narrow ones, so that each shows that a wider one fits."""
-    default, search = learnt(searched.trials[0]), searched.finished()
+    default, search = learnt(searched)
     n_rows = len(search.task.train) + len(search.task.validation)
     timed: list[int] = []
 
@@ -342,7 +366,7 @@ def test_few_widths_are_timed_and_only_one_if_that_took_long(
         def measured(search: FinishedSearch, candidate: Candidate, n_threads: int) -> float:
             time.sleep(0.05)
             timed.append(int(str(candidate.values["width_1"])))
-            return 2.0 * 10 * n_rows / seconds  # at width 16 that is enough for 24, and so on
+            return 2.0 * 15 * n_rows / seconds  # at width 16 that is enough for 24, and so on
 
         monkeypatch.setattr(module, "_rows_per_second", measured)
         return final_candidate(search, default, seconds, 1).values["width_1"]
