@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from netwright.networks.training.compute_settings import (
     autocast,
     default_settings,
     fastest_settings,
+    step_seconds,
     threads,
 )
 
@@ -167,3 +170,17 @@ def test_autocast_computes_in_the_precision_of_the_settings() -> None:
 
 def test_settings_without_timing_are_float32_on_the_cpu() -> None:
     assert default_settings(CPU) == ComputeSettings()
+
+
+def test_updates_of_the_weights_count_as_part_of_a_step() -> None:
+    """Those of Muon may take longer than the passes."""
+    module = nn.Linear(4, 2)
+
+    class Slow(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            time.sleep(0.02)
+
+    optimizer = Slow(module.parameters(), lr=0.1)
+    settings = ComputeSettings()
+    seconds = step_seconds(module, torch.ones(8, 4), settings, optimizer=optimizer)
+    assert seconds >= 0.02 > step_seconds(module, torch.ones(8, 4), settings)

@@ -71,7 +71,11 @@ def fastest_settings(
 
 
 def step_seconds(
-    module: nn.Module, inputs: Tensor, settings: ComputeSettings, ends_at: float = math.inf
+    module: nn.Module,
+    inputs: Tensor,
+    settings: ComputeSettings,
+    ends_at: float = math.inf,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> float:
     """Return the seconds of a forward and a backward pass, after one that is not timed.
 
@@ -80,6 +84,8 @@ def step_seconds(
         inputs: (n, ...) a batch, on the module's device.
         settings: Precision and threads.
         ends_at: `time.monotonic()` from which on no pass begins.
+        optimizer: Takes a step after each pass, which counts; None for passes alone. The updates of
+            Muon may take longer than the passes: their time does not depend on the batch.
 
     Returns:
         Infinity if no pass could be timed, or a layer does not compute in this precision.
@@ -94,6 +100,8 @@ def step_seconds(
                 with autocast(settings, device):
                     outputs = module(inputs)
                 outputs.float().square().mean().backward()
+                if optimizer is not None:
+                    optimizer.step()
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
             except RuntimeError:

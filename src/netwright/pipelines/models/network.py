@@ -241,7 +241,8 @@ def training_rows_per_second(
         with threads(n_threads):
             settings = fastest_settings(module, batch)
         settings = replace(settings, n_threads=settings.n_threads or n_threads)
-    return len(batch) / step_seconds(module, batch, settings)
+    optimizer = recipe.optimizer.make(module, recipe.lr)
+    return len(batch) / step_seconds(module, batch, settings, optimizer=optimizer)
 
 
 class _RememberingLoss:
