@@ -312,7 +312,7 @@ def test_network_is_as_wide_as_lets_it_pass_over_the_rows_often(
 ) -> None:
     default, search = learnt(searched)
     n_rows = len(search.task.train) + len(search.task.validation)
-    seconds = factor * 15 * n_rows / rate[48]
+    seconds = factor * 12 * n_rows / rate[48]
     candidate = final_candidate(search, default, seconds, 1)
     assert candidate == with_width(default.candidate, width)
     searched.space.check(candidate)
@@ -321,7 +321,7 @@ def test_network_is_as_wide_as_lets_it_pass_over_the_rows_often(
 def test_more_threads_allow_a_wider_network(searched: Searched, rate: dict[int, float]) -> None:
     default, search = learnt(searched)
     n_rows = len(search.task.train) + len(search.task.validation)
-    seconds = 0.99 * 15 * n_rows / rate[48]
+    seconds = 0.99 * 12 * n_rows / rate[48]
     assert final_candidate(search, default, seconds, 2) == with_width(default.candidate, 64)
 
 
@@ -366,7 +366,7 @@ def test_few_widths_are_timed_and_only_one_if_that_took_long(
         def measured(search: FinishedSearch, candidate: Candidate, n_threads: int) -> float:
             time.sleep(0.05)
             timed.append(int(str(candidate.values["width_1"])))
-            return 2.0 * 15 * n_rows / seconds  # at width 16 that is enough for 24, and so on
+            return 2.0 * 12 * n_rows / seconds  # at width 16 that is enough for 24, and so on
 
         monkeypatch.setattr(module, "_rows_per_second", measured)
         return final_candidate(search, default, seconds, 1).values["width_1"]

@@ -35,7 +35,7 @@ _MIN_Z_OF_EDIT = 2.0
 """Standard errors by which a change of the winner must be better than it."""
 _MIN_EPOCHS_TO_DECIDE = 4.0
 """Passes over the rows below which the order of candidates tells nothing: fast learners lead."""
-_MIN_FINAL_EPOCHS = 15.0
+_MIN_FINAL_EPOCHS = 12.0
 """A network is as wide as lets it pass over the rows so often. On CIFAR-10 9 to 18 epochs in the same
 time, at widths 48 to 24, were equally good; other data need more epochs."""
 _MIN_FINAL_EPOCHS_OF_SLOW = 25.0
