@@ -40,8 +40,8 @@ _MAX_WIDE_TABLE_FRACTION = 0.3
 
 _IMAGE_SEARCH_SHARES = ((240.0, 0.42), (math.inf, 0.36))
 """Seconds in all, and the largest share of them for comparing candidates; a comparison ends much
-earlier where the default leads. On CIFAR-10 34 % of 120 s cost .014
-of accuracy, 14 % cost .005; a fixed recipe gains .005 from 120 s to 360 s."""
+earlier where the default leads. On CIFAR-10 34 % of 120 s cost .014 of accuracy, 14 % cost .005; a
+fixed recipe gains .005 from 120 s to 360 s."""
 SHORT_IMAGE_SECONDS = 45.0
 """Seconds in all below which the workers of the final training start beside the first trial, although
 that slows it down: there is no other time to start them."""
@@ -65,7 +65,7 @@ FINAL_JUDGING_SHARE = 0.01
 FINAL_EXPORT_RATIO, FINAL_EXPORT_SECONDS = 1.3, 1.0
 """Kept back to export the final model: a second, and 1.3 times what the first export took."""
 MIN_EXPORT_SECONDS = 1.5
-"""Of an export, where there was none to measure."""
+"""Least seconds that an export is expected to take."""
 
 # Trials, fits of folds and supernets
 

@@ -33,7 +33,7 @@ class Search:
         self.objective = Objective("accuracy", "max")
         study = SimpleNamespace(
             baselines=[DEFAULT],
-            trials=self.trials,
+            trials=[],  # as of a study that runs: those of this run come at its end
             objectives=[self.objective],
             trial_files=lambda trial_id: Folder(run / str(trial_id)),
         )
@@ -119,6 +119,7 @@ def test_edit_is_compared_with_its_original(search: Search) -> None:
 def test_trials_of_an_earlier_run_are_compared_with(search: Search, image_task: Task) -> None:
     search.end(DEFAULT, 0.4, 2.0)
     study = search.gains._opened.study
+    study.trials = search.trials
     resumed = cast("OpenedSearch", SimpleNamespace(study=study, task=image_task))
     search.gains = PairedGains(resumed, search.events.append)
     search.end(OTHER, 0.5, 2.0)

@@ -25,12 +25,15 @@ class PairedGains:
     def __init__(self, opened: OpenedSearch, notify: Callback) -> None:
         self._opened, self._notify = opened, notify
         self._waiting: list[TrialEnded] = []
+        self._done = [trial for trial in opened.study.trials if trial.status is Status.DONE]
+        """Finished trials: those of earlier runs, then of this one, of which the study tells late."""
 
     def __call__(self, event: Event) -> None:
         """Compare the trials that can be paired now."""
         if not isinstance(event, TrialEnded) or event.trial.status is not Status.DONE:
             return
         trial = event.trial
+        self._done.append(trial)
         if trial.candidate != self._default and trial.proposal.origin == ORIGIN:
             self._waiting.append(event)
         for waiting in tuple(self._waiting):
@@ -44,13 +47,12 @@ class PairedGains:
 
     def _trial_to_beat(self, trial: Trial) -> Trial | None:
         """Return the trial that the candidate has to beat; None if it has not ended yet."""
-        trials = [each for each in self._opened.study.trials if each.status is Status.DONE]
         if (original := trial.proposal.note.get(EDIT_OF)) is not None:
-            return next((each for each in trials if each.id == original), None)
+            return next((each for each in self._done if each.id == original), None)
         epochs = trial.metrics.get("epochs", math.nan)
         same = [
             each
-            for each in trials
+            for each in self._done
             if each.candidate == self._default
             and have_same_epochs(each.metrics.get("epochs", math.nan), epochs)
         ]

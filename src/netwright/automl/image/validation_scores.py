@@ -21,7 +21,7 @@ _Z_OF_INTERVAL = 1.96
 
 
 class RowScores(NamedTuple):
-    """How well each validation row was predicted.
+    """Loss and correctness of the prediction of each validation row.
 
     Args:
         losses: (rows,) log loss, or squared error.
@@ -33,7 +33,7 @@ class RowScores(NamedTuple):
 
 
 class PairedGain(NamedTuple):
-    """How much better a trial is than another one on the same rows.
+    """Gain of a trial over another one on the same rows.
 
     Args:
         loss: mean decrease of the loss of a row.
