@@ -116,7 +116,7 @@ def train_final(
             time to reserve for the final model.
 
     Returns:
-        A sentence about why there is no final model; empty if there is one.
+        A sentence about why a final model is left out; empty if none is, or if there was no time.
 
     Raises:
         KeyboardInterrupt: The user has stopped it; the same run folder goes on from its checkpoint.
