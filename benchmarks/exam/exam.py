@@ -4,9 +4,10 @@
         [--systems netwright,search_off,fixed_recipe,...] [--seeds 3] [--out CSV]
     python benchmarks/exam/exam.py --report CSV
 
-IMAGES_FOLDER holds ``mnist.npz`` and ``cifar10_jpeg.npz``. One run after the other, with nothing else
-on the machine; each finished run is a row of the CSV, and the same command goes on after a kill. The
-two sets of `families.UNSEEN` are run only when they are named.
+IMAGES_FOLDER holds ``mnist.npz`` and ``cifar10_jpeg.npz``, for the set ``flowers17`` its archive as
+well. One run after the other, with nothing else on the machine; each finished run is a row of the CSV,
+and the same command goes on after a kill. The two sets of `families.UNSEEN` are run only when they are
+named.
 
 The score of a run is (accuracy - benchmark) * 10 / (100 - benchmark) in per cent of accuracy, at
 least -10, where the benchmark is the mean of the ResNet on that set, at most 99 (as in the NAS
@@ -26,6 +27,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from sklearn.datasets import load_digits
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -43,6 +45,8 @@ ABLATIONS = ("no_views", "any_lead", "no_augmentation", "inheritance")
 """netwright without a part, see ``ablation.py``; run only when they are named."""
 N_CIFAR = 10_000
 """Training images of the sets ``cifar10``; ``cifar10_all`` has all of them."""
+N_DIGITS_TRAIN = 1297
+"""Training images of the set ``digits``, which is scikit-learn's; 500 are for the test."""
 OVERRUN, OVERRUN_SECONDS = 0.1, 5.0
 
 
@@ -60,16 +64,33 @@ class Run:
     detail: str
 
 
-def archive(name: str, sources: Sources, folder: Path) -> Path:
-    """The set's archive, written when it is first needed."""
+def archive(name: str, sources: Sources, images_folder: Path, folder: Path) -> Path:
+    """The set's archive in `folder`, written when it is first needed."""
     path = folder / f"{name}-{SEED}.npz"
     if not path.exists():
-        exam = (
-            _photographs(name, sources) if name.startswith("cifar10") else make_exam(name, sources)
-        )
+        exam = _known_set(name, sources, images_folder) or make_exam(name, sources)
         exam.save(path.with_suffix(".part.npz"))
         path.with_suffix(".part.npz").rename(path)
     return path
+
+
+def _known_set(name: str, sources: Sources, images_folder: Path) -> Exam | None:
+    """A set that is not generated; None if `name` is a family."""
+    if name.startswith("cifar10"):
+        return _photographs(name, sources)
+    if name == "mnist":
+        return Exam(*sources.mnist)
+    if name == "digits":
+        digits = load_digits()
+        pixels = (digits.images * 15).astype(np.uint8)
+        order = np.random.default_rng(SEED).permutation(len(pixels))
+        train, test = order[:N_DIGITS_TRAIN], order[N_DIGITS_TRAIN:]
+        return Exam(*(Images(pixels[rows], digits.target[rows]) for rows in (train, test)))
+    if name == "flowers17":
+        with np.load(next(images_folder.glob("flowers17*.npz"))) as file:
+            parts = [Images(file[f"x_{part}"], file[f"y_{part}"]) for part in ("train", "test")]
+        return Exam(*parts)
+    return None
 
 
 def _photographs(name: str, sources: Sources) -> Exam:
@@ -196,7 +217,7 @@ def main() -> None:
     done = {(run.set, run.system, run.seed, run.limit) for run in read(settings.out)}
     for seed in range(settings.seeds):
         for name in settings.sets.split(","):
-            path = archive(name, sources, settings.work)
+            path = archive(name, sources, settings.images, settings.work)
             for system in settings.systems.split(","):
                 if (name, system, seed, settings.seconds) in done:
                     continue
