@@ -89,7 +89,7 @@ def test_same_call_is_finished_and_more_trials_train_again(
 def stopped_final(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """The user presses Ctrl-C as soon as the final training has begun."""
 
-    def stop(self: Any, trial: Trial) -> None:
+    def stop(*args: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -105,7 +105,7 @@ def test_images_keep_most_of_their_time_for_the_final_training() -> None:
     assert time_budget(60, 2, IMAGES, "supernet").search == pytest.approx(36.0)
 
 
-def test_two_final_networks_from_five_minutes_on_with_two_workers() -> None:
+def test_two_final_networks_from_five_minutes_on_and_four_from_half_an_hour_on() -> None:
     assert [n_finals(seconds, 2) for seconds in (None, 60.0, 299.0, 300.0)] == [1, 1, 1, 2]
+    assert [n_finals(seconds, 16) for seconds in (1799.0, 1800.0)] == [2, 4]
     assert n_finals(3600.0, 1) == 1
-    assert n_finals(3600.0, 16) == 2

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -16,6 +17,7 @@ from netwright.automl.export.delivery import (
     deliver,
     export_best,
     import_export_libraries,
+    test_prediction_seconds,
 )
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.goal import Goal
@@ -222,10 +224,14 @@ def _train_final(
 
     def export_first() -> Reserve:
         start_time = time.monotonic()
-        test_seconds = export_best(opened, notify)
+        best = export_best(opened, notify)
         elapsed = time.monotonic() - start_time
         seconds = FINAL_EXPORT_RATIO * max(elapsed, MIN_EXPORT_SECONDS)
-        return Reserve(FINAL_EXPORT_SECONDS + seconds, test_seconds)
+        if best is None:
+            return Reserve(FINAL_EXPORT_SECONDS + seconds)
+        trial, model = best
+        test_seconds = partial(test_prediction_seconds, model, opened.task)
+        return Reserve(FINAL_EXPORT_SECONDS + seconds, trial, test_seconds)
 
     try:
         reason = train_final(

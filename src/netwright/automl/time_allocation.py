@@ -57,13 +57,16 @@ _FIRST_MODEL_SHARE = 0.03
 """Share of the time for training the first model, which is delivered if all else fails."""
 MIN_FINAL_SECONDS = 3.0
 """With less time the model of the search is delivered."""
-_MIN_SECONDS_OF_TWO_FINALS = 300.0
-"""From here on two networks are trained side by side, and averaged: at 120 s they are as good as one
-that has all cores, at 360 s .011 better on CIFAR-10."""
+FINALS_SIDE_BY_SIDE = 2
+"""At most so many networks of a final training are trained at a time."""
+_MIN_SECONDS_OF_FINALS = ((1800.0, 4), (300.0, 2))
+"""Seconds in all from which on so many networks are trained, and averaged. Two are at 120 s as good as
+one that has all cores, and at 360 s .011 better on CIFAR-10."""
 FINAL_JUDGING_SHARE = 0.01
 """Share of a final training for scoring its few rows and saving."""
-FINAL_EXPORT_RATIO, FINAL_EXPORT_SECONDS = 1.3, 1.0
-"""Kept back to export the final model: a second, and 1.3 times what the first export took."""
+FINAL_EXPORT_RATIO, FINAL_EXPORT_SECONDS = 1.0, 1.0
+"""Kept back to export the final model: a second, and what the first export took, which also loads
+libraries."""
 MIN_EXPORT_SECONDS = 1.5
 """Least seconds that an export is expected to take."""
 
@@ -188,14 +191,15 @@ def comparison_seconds(time: TimeBudget) -> float:
 
 
 def n_finals(seconds: float | None, n_workers: int) -> int:
-    """Return how many networks the final training of images trains side by side.
+    """Return how many networks the final training of images trains and averages.
 
     Args:
         seconds: wall time in all; None for no time limit.
         n_workers: number of parallel trials.
     """
-    is_long = seconds is not None and seconds >= _MIN_SECONDS_OF_TWO_FINALS
-    return 2 if is_long and n_workers > 1 else 1
+    if seconds is None or n_workers == 1:
+        return 1
+    return next((n for minimum, n in _MIN_SECONDS_OF_FINALS if seconds >= minimum), 1)
 
 
 def search_seconds(seconds: float, n_columns: int = 0) -> float:

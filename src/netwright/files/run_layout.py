@@ -16,7 +16,7 @@ RUN/
     model.onnx            the exported file, and checked.json: how it was checked and measured
   final/                  seconds.json: the time of the final trainings; until they have ended also
                           candidate.json, and a folder for each member with its
-                          checkpoint.safetensors
+                          checkpoint.safetensors, and metrics.json once it has ended
   supernet/               checkpoints (state.safetensors), shortlist.json, progress.json, and
                           policy.json: the sub-networks that a policy proposed
 """
@@ -42,6 +42,7 @@ FOLD = "fold-"
 """Before the number of the fold."""
 SECONDS = "seconds.json"
 CURVE = "curve.json"
+METRICS = "metrics.json"
 CHECKED = "checked.json"
 
 TRAINING_CHECKPOINT = "checkpoint.safetensors"

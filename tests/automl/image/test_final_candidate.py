@@ -398,3 +398,12 @@ def test_wider_network_takes_longer_for_an_image() -> None:
     trial = Trial(1, Proposal(Candidate({"width_1": 16})), 0)
     assert slowdown(Candidate({"width_1": 32}), trial) == pytest.approx(2**WIDTH_COST)
     assert slowdown(Candidate({"x": 1}), trial) == 1.0
+
+
+def test_time_of_another_exported_model_is_scaled_by_its_operations() -> None:
+    chosen = Trial(1, Proposal(Candidate({"width_1": 8})), 0, metrics={"flops": 90.0})
+    exported = Trial(2, Proposal(Candidate({"width_1": 16})), 0, metrics={"flops": 30.0})
+    assert slowdown(chosen.candidate, chosen, exported) == pytest.approx(3.0)
+    wider = Candidate({"width_1": 16})
+    assert slowdown(wider, chosen, exported) == pytest.approx(3 * 2**WIDTH_COST)
+    assert slowdown(wider, chosen, replace(exported, metrics={})) == pytest.approx(2**WIDTH_COST)

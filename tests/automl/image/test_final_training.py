@@ -22,7 +22,13 @@ from netwright.automl.image.final_training import Reserve, is_due, train_final
 from netwright.automl.open_search import open_search
 from netwright.automl.search_budget import SearchBudget
 from netwright.data.task import Task
-from netwright.files.run_layout import CANDIDATE, FINAL_TRAINING, TRAINING_CHECKPOINT, VALIDATION
+from netwright.files.run_layout import (
+    CANDIDATE,
+    FINAL_TRAINING,
+    METRICS,
+    TRAINING_CHECKPOINT,
+    VALIDATION,
+)
 from netwright.space.candidate import Candidate
 from netwright.study.journal import n_budgeted_trials
 from netwright.study.progress.events import Event, StageStarted, Tick, ignore_event
@@ -30,7 +36,7 @@ from netwright.study.workers.executors import InProcess
 from netwright.study.workers.supervisor import JobResult
 from netwright.trials.trial import FINAL, Job, Status, Trial
 
-FREE = Reserve(0.0, 0.0)
+FREE = Reserve(0.0)
 
 
 class Killed(BaseException):
@@ -162,7 +168,7 @@ def test_strategy_is_not_told_of_final_trainings(opened: OpenedSearch) -> None:
 def test_final_training_learns_nearly_all_rows_until_the_deadline(opened: OpenedSearch) -> None:
     trainer = Trainer(opened.task)
     deadline = time.monotonic() + 1000
-    trained(opened, trainer, deadline, Reserve(100.0, 10.0))
+    trained(opened, trainer, deadline, Reserve(100.0, None, lambda: 10.0))
     expected = final_task(opened.task)
     stages = [trainer.evaluator, *vars(trainer.evaluator).values()]
     text = repr([vars(stage) for stage in stages if hasattr(stage, "__dict__")])
@@ -176,7 +182,7 @@ def test_final_training_learns_nearly_all_rows_until_the_deadline(opened: Opened
 
 def test_without_enough_time_nothing_is_trained(opened: OpenedSearch) -> None:
     trainer = Trainer(opened.task)
-    assert trained(opened, trainer, time.monotonic() + 12, Reserve(10.0, 0.0)) == ""
+    assert trained(opened, trainer, time.monotonic() + 12, Reserve(10.0)) == ""
     assert not trainer.jobs
     assert not finals(opened)
 
@@ -280,6 +286,65 @@ def test_killed_training_goes_on_in_its_width_with_less_time(
     trained(opened, trainer, time.monotonic() + 50)
     assert TRAINING_CHECKPOINT in trainer.files_before[0]
     assert trainer.jobs[0].proposal.candidate.values["width_1"] == 48
+
+
+def test_test_rows_are_timed_when_the_workers_are_ready(opened: OpenedSearch) -> None:
+    trainer, n_polls_until = Starting(opened.task), list[int]()
+
+    def measure() -> float:
+        n_polls_until.append(trainer.n_polls)
+        return 1.0
+
+    trained(opened, trainer, time.monotonic() + 100, Reserve(0.0, None, measure))
+    assert n_polls_until == [3]
+
+
+class Turns(Trainer):
+    """Trains fewer members side by side than there are, each for a hundredth of its time."""
+
+    def __init__(self, task: Task, n_slots: int, n_members: int) -> None:
+        super().__init__(task, (0.999,) * n_members)
+        self.capacity = n_slots
+        self.seconds: list[float] = []
+        self.dies_at = n_members
+
+    def submit(
+        self, trial_id: int, job: Job, time_limit: float = math.inf, hang_timeout: float = math.inf
+    ) -> None:
+        if len(self.jobs) == self.dies_at:
+            raise Killed
+        self.seconds.append(job.deadline - time.monotonic())
+        super().submit(trial_id, job, time_limit, hang_timeout)
+
+
+def train_members(opened: OpenedSearch, trainer: Trainer, n_members: int) -> str:
+    deadline = time.monotonic() + 1000
+    executor: Any = trainer
+    return train_final(opened, executor, deadline, 1, n_members, ignore_event, lambda: FREE)
+
+
+def test_members_that_wait_for_their_turn_share_the_time(opened: OpenedSearch) -> None:
+    trainer = Turns(opened.task, 2, 4)
+    assert train_members(opened, trainer, 4) == ""
+    assert [job.folder.name for job in trainer.jobs] == ["0", "1", "2", "3"]
+    assert trainer.seconds[:2] == pytest.approx([500, 500], abs=20)
+    assert trainer.seconds[2:] == pytest.approx([1000, 1000], abs=20)  # the first took no time
+    assert len(opened.finished().last_finals) == 4
+
+
+def test_members_that_have_ended_are_not_trained_again_after_a_kill(opened: OpenedSearch) -> None:
+    trainer = Turns(opened.task, 1, 2)
+    trainer.dies_at = 1
+    with pytest.raises(Killed):
+        train_members(opened, trainer, 2)
+    again = opened_at(opened.task, opened.study.folder)
+    trainer = Turns(opened.task, 1, 2)
+    assert train_members(again, trainer, 2) == ""
+    assert [job.folder.name for job in trainer.jobs] == ["1"]
+    first, second = again.finished().last_finals
+    assert first.metrics == second.metrics == {"accuracy": 0.999, "flops": 5.0}
+    files = {path.name for path in again.study.trial_folder(first.id).iterdir()}
+    assert files.isdisjoint({METRICS, TRAINING_CHECKPOINT})
 
 
 def test_no_more_members_are_trained_than_asked_for(opened: OpenedSearch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -108,9 +108,15 @@ def test_search_is_over_without_the_first_trial_of_the_default() -> None:
 def test_rungs_have_enough_epochs_and_seconds(
     epoch_seconds: float, first: int, second: int
 ) -> None:
-    run = Run(later_ones_lead, epoch_seconds=epoch_seconds, seconds=600.0).default()
+    run = Run(later_ones_lead, epoch_seconds=epoch_seconds, seconds=150.0).default()
     assert set(run.rung().values()) == {first / EPOCHS}
     assert set(run.rung().values()) == {second / EPOCHS}
+
+
+def test_rungs_are_longer_in_a_longer_search() -> None:
+    run = Run(later_ones_lead, seconds=150.0 * 2 ** (4 / 3)).default()
+    assert set(run.rung().values()) == {4 / EPOCHS}
+    assert set(run.rung().values()) == {12 / EPOCHS}
 
 
 def test_first_rung_compares_the_default_and_the_whole_portfolio_in_order() -> None:
@@ -155,7 +161,7 @@ def test_more_time_compares_the_candidates_that_were_left_out() -> None:
     assert list(run.rung()) == [0, 1, 2]
     assert list(run.rung()) == [0, 2]
     assert run.ask() == []
-    run.strategy._settings = replace(run.strategy._settings, seconds=600.0)
+    run.strategy._settings = replace(run.strategy._settings, seconds=100.0)
     assert list(run.rung()) == list(range(3, 10))
 
 
@@ -260,8 +266,51 @@ def test_name_does_not_depend_on_the_budget() -> None:
     assert repr(short) == repr(replace(short, seconds=math.inf, n_workers=1, rows=5))
 
 
-def test_only_counted_trials_search_beyond_the_portfolio() -> None:
+class Remembering(RandomSearch):
+    """A random search that remembers what it is told."""
+
+    told: ClassVar[list[Trial]] = []
+
+    def __call__(self, problem: Problem) -> Any:
+        strategy: Any = super().__call__(problem)
+        strategy.tell = self.told.append
+        return strategy
+
+
+@pytest.mark.parametrize("scores", [default_leads, later_ones_lead])
+def test_strategy_proposes_after_the_portfolio_of_a_long_search(scores: Scores) -> None:
+    """It hears of the second rung alone, as if its trainings were full ones."""
+    run = Run(scores, seconds=500.0)
+    algorithm: Any = Remembering()
+    algorithm.told.clear()
+    settings = replace(run.strategy._settings, algorithm=algorithm)
+    run.strategy = settings(Problem(SPACE, [ACCURACY]))
+    run.trial_seconds = 30.0
+    run.default().rung()
+    second = run.rung()
+    (fidelity,) = set(second.values())
+    assert second.keys() == ({0} if scores is default_leads else {0, 9, 8})
+    proposals = run.ask(3)
+    assert {(each.origin, each.fidelity) for each in proposals} == {("random", fidelity)}
+    assert {trial.candidate.values["x"] for trial in algorithm.told} == second.keys()
+    assert {trial.proposal.fidelity for trial in algorithm.told} == {1.0}
+    n_asked = 0
+    while proposals := run.ask(1):
+        run.end(run.start(proposals[0]))
+        n_asked += 1
+    assert 0 < n_asked < 40
+    assert len(algorithm.told) == len(second) + n_asked
+
+
+def test_strategy_proposes_nothing_in_a_short_search() -> None:
+    run = Run(default_leads, seconds=390.0).default()
+    run.rung()
+    assert run.ask() == []
+
+
+def test_only_long_searches_go_beyond_the_portfolio() -> None:
     short = PortfolioRungs(RandomSearch(), CANDIDATES, EPOCHS, ROWS, 60.0, 2)
     assert not searches(short)
+    assert searches(replace(short, seconds=900.0))
     assert searches(replace(short, seconds=math.inf))
     assert isinstance(short(Problem(SPACE, [ACCURACY])), PortfolioRungsStrategy)

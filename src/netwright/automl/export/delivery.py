@@ -9,6 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from netwright.automl.ensembling.out_of_fold import out_of_fold_predictions
 from netwright.automl.export.ensembles import ensembles_to_export
 from netwright.automl.export.exporter import FrontExporter
@@ -27,12 +29,18 @@ from netwright.data.task import Task
 from netwright.deploy.export import Parity
 from netwright.deploy.model import Model
 from netwright.errors import RunError, wording
+from netwright.evaluators.latency import time_calls
+from netwright.files.folder import Folder
+from netwright.files.run_layout import MODEL
 from netwright.report.tables import Row, leaderboard
 from netwright.study.progress.events import Callback, StageStarted, ignore_event
 from netwright.study.study import Study
 from netwright.trials.losses import predicted
 from netwright.trials.metrics import score
 from netwright.trials.trial import Metrics, Status, Trial
+
+_N_TIMED_ROWS = 256
+"""Rows that are predicted to estimate the time for the test data."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +182,9 @@ def deliver(
     )
 
 
-def export_best(opened: OpenedSearch, notify: Callback = ignore_event) -> float:
+def export_best(
+    opened: OpenedSearch, notify: Callback = ignore_event
+) -> tuple[Trial, Model] | None:
     """Export the best trial as the model of the run, so that there is one if the run ends early.
 
     Args:
@@ -182,16 +192,29 @@ def export_best(opened: OpenedSearch, notify: Callback = ignore_event) -> float:
         notify: called with an event at the start of each stage.
 
     Returns:
-        Seconds that the model takes for the task's test rows, about; 0 without test rows or a model.
+        The trial and its loaded file; None if none could be exported.
     """
     search = opened.finished()
     exporter = FrontExporter(opened.study, search, ExportProgress(stopped=True), notify)
     _export_all(exporter, math.inf, 1, notify)
-    best, test = exporter.best(), opened.task.test
-    if best is None or test is None:
+    best = exporter.best()
+    if best is None:
+        return None
+    return best[0], Model(Folder(search.folder).path / MODEL)
+
+
+def test_prediction_seconds(model: Model, task: Task) -> float:
+    """Measure how long the file takes for the test data, by some validation rows.
+
+    Args:
+        model: of the task.
+        task: with or without test data; 0 without.
+    """
+    if task.test is None:
         return 0.0
-    milliseconds = exporter.rows[best[0].id].metrics["batch_latency_threads"]  # a thousand rows
-    return milliseconds / 1000 * len(test) / 1000
+    features = task.features.take(np.resize(task.validation, _N_TIMED_ROWS))
+    timing = time_calls(lambda: model.predict_scores(features))
+    return timing.median * len(task.test) / _N_TIMED_ROWS
 
 
 def _export_all(exporter: FrontExporter, deadline: float, n_threads: int, notify: Callback) -> None:

@@ -203,12 +203,20 @@ def _relative_cost(width: int) -> float:
     return float((width / SEARCH_WIDTH) ** _WIDTH_EXPONENT)
 
 
-def slowdown(candidate: Candidate, trial: Trial) -> float:
-    """Return how many times as long as the trial's model a wider candidate takes for an image."""
+def slowdown(candidate: Candidate, trial: Trial, exported: Trial | None = None) -> float:
+    """Return how many times as long as an exported model a candidate takes for an image.
+
+    Args:
+        candidate: a trial's, perhaps wider.
+        trial: whose candidate it was.
+        exported: the trial of the exported model; None if it is the same.
+    """
+    of_trial, of_exported = (each.metrics.get("flops", 0.0) for each in (trial, exported or trial))
+    ratio = of_trial / of_exported if of_trial and of_exported else 1.0
     before, after = (each.values.get("width_1") for each in (trial.candidate, candidate))
     if not isinstance(before, int) or not isinstance(after, int):
-        return 1.0
-    return _relative_cost(after) / _relative_cost(before)
+        return ratio
+    return ratio * _relative_cost(after) / _relative_cost(before)
 
 
 def with_width(candidate: Candidate, width: int) -> Candidate:

@@ -1,15 +1,17 @@
 """The final training of an image search: the chosen candidate, afresh, for the rest of the time.
 
 It runs in supervised workers with all cores, on nearly all rows. In a long run several networks are
-trained side by side, of which the delivered model is the mean. Every minute their state is saved, so
-that a run that was killed goes on from there. The strategy does not hear of it.
+trained, some of them side by side, and the delivered model is their mean. Every minute their state is
+saved, so that a run that was killed goes on from there. The strategy does not hear of it.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -24,12 +26,19 @@ from netwright.automl.image.final_candidate import (
 from netwright.automl.image.final_record import FinalRecord, is_unfinished
 from netwright.automl.image.final_split import final_task, held_out_by_final
 from netwright.automl.image.validation_scores import validation_scores, z_score
-from netwright.automl.time_allocation import FINAL_JUDGING_SHARE, MIN_FINAL_SECONDS
+from netwright.automl.time_allocation import (
+    FINAL_JUDGING_SHARE,
+    FINALS_SIDE_BY_SIDE,
+    MIN_FINAL_SECONDS,
+)
+from netwright.errors import BrokenFile
 from netwright.evaluators.default_evaluators import default_evaluator
 from netwright.files.folder import Folder
+from netwright.files.json_files import from_plain, read_json
 from netwright.files.run_layout import (
     CANDIDATE,
     FINAL_TRAINING,
+    METRICS,
     SECONDS,
     TRAINING_CHECKPOINT,
 )
@@ -53,10 +62,17 @@ _MORE_TIME_RATIO = 0.5
 
 
 class Reserve(NamedTuple):
-    """Seconds to keep back for delivery: of exporting a model, and of predicting the test rows."""
+    """What tells how much time to keep back for delivery.
+
+    Args:
+        export_seconds: of exporting a model.
+        exported: the trial whose model has been exported; None if none could be.
+        measure_test_seconds: returns how long that model takes for the test rows.
+    """
 
     export_seconds: float
-    test_seconds: float
+    exported: Trial | None = None
+    measure_test_seconds: Callable[[], float] = lambda: 0.0
 
 
 def is_due(search: FinishedSearch, seconds_left: float) -> bool:
@@ -83,8 +99,8 @@ def _last_searched(search: FinishedSearch) -> int:
 
 def executor_of_final(opened: OpenedSearch, n_members: int) -> Executor:
     """Return the executor of the final training: its workers share all cores and memory."""
-    executor = opened.study.executor
-    return executor.divided(n_members) if isinstance(executor, Supervised) else executor
+    executor, n_workers = opened.study.executor, min(n_members, FINALS_SIDE_BY_SIDE)
+    return executor.divided(n_workers) if isinstance(executor, Supervised) else executor
 
 
 def start_early(executor: Executor) -> None:
@@ -110,10 +126,10 @@ def train_final(
         deadline: `time.monotonic()` by which the model is delivered; infinite to train the recipe's
             epochs.
         n_threads: cores that all may use.
-        n_members: how many networks to train side by side, at most the executor's capacity.
+        n_members: how many networks to train, as many side by side as the executor has slots.
         notify: called with an event at the start, and several times a second.
         export_first: exports the best model of the search while the workers start, and returns what
-            time to reserve for the final model.
+            tells how much time to reserve for the final model.
 
     Returns:
         A sentence about why a final model is left out; empty if none is, or if there was no time.
@@ -122,26 +138,30 @@ def train_final(
         KeyboardInterrupt: The user has stopped it; the same run folder goes on from its checkpoint.
     """
     started_at, search = time.monotonic(), opened.finished()
-    n_members = min(n_members, executor.capacity)
+    n_side_by_side = min(n_members, executor.capacity)
     chosen = choose_trial(search)
     if chosen is None and not opened.study.baselines:
         return ""
-    executor.open(_evaluator(search), n_members)
+    executor.open(_evaluator(search), n_side_by_side)
     reserve = export_first()
     deadline -= reserve.export_seconds * n_members
     seconds = deadline - time.monotonic()
     if seconds < MIN_FINAL_SECONDS:
         return ""
     if math.isfinite(seconds):  # widths are timed next, and starting workers would slow that down
-        _wait_until_ready(executor, n_members, time.monotonic() + _MAX_WAITING_SHARE * seconds)
+        _wait_until_ready(executor, n_side_by_side, time.monotonic() + _MAX_WAITING_SHARE * seconds)
+    test_seconds = reserve.measure_test_seconds() * n_members
     if chosen is None:  # no trial has finished: the default as it is
         candidate = opened.study.baselines[0]
     else:
-        seconds = deadline - time.monotonic()
+        seconds = deadline - test_seconds - time.monotonic()
         candidate = _unfinished_candidate(search, chosen) or final_candidate(
-            search, chosen, seconds, max(1, n_threads // n_members)
+            search,
+            chosen,
+            seconds / math.ceil(n_members / n_side_by_side),
+            max(1, n_threads // n_side_by_side),
         )
-        deadline -= reserve.test_seconds * slowdown(candidate, chosen) * n_members
+        deadline -= test_seconds * slowdown(candidate, chosen, reserve.exported)
     n_rounds = len({trial.proposal.note.get(ROUND) for trial in search.finals})
     parents = () if chosen is None else (chosen.id,)
     proposal = Proposal(candidate, origin=FINAL, parents=parents, note={ROUND: n_rounds})
@@ -211,7 +231,7 @@ def _record_members(
 
 @dataclass(frozen=True)
 class _FinalTraining:
-    """Trains members of the final model side by side.
+    """Trains members of the final model, as many side by side as the executor has slots.
 
     Args:
         search: the search.
@@ -242,17 +262,23 @@ class _FinalTraining:
         models = f"{n_members} final models" if n_members > 1 else "the final model"
         self.notify(StageStarted("training", f"{models}: {label}"))
         started_at, record = self.started_at, FinalRecord.read(self.search.folder)
-        waiting, results = list(trials), dict[int, JobResult]()
+        results = self._finished(trials)
+        waiting = [trial for trial in trials if trial.id not in results]
         try:
             while len(results) < n_members:
                 while waiting and self.executor.free_slots:
-                    self._submit(waiting.pop(0))
+                    self._submit(waiting.pop(0), n_members)
                 for job_result in self.executor.poll(_POLL_SECONDS):
                     results[job_result.trial_id] = job_result
+                    self._save_metrics(job_result)
                 now = time.monotonic()
                 self._record_seconds(record, now - started_at)
                 seconds_left = self.deadline - now if math.isfinite(self.deadline) else None
-                running = tuple(RunningTrial(trial, label, now - started_at) for trial in trials)
+                running = tuple(
+                    RunningTrial(trial, label, now - started_at)
+                    for trial in trials
+                    if trial.id not in results and trial not in waiting
+                )
                 n_ended = len(self.search.trials)
                 self.notify(Tick(now - started_at, running, "", n_ended, seconds_left))
         finally:
@@ -264,12 +290,34 @@ class _FinalTraining:
         trial_id = max((trial.id for trial in self.search.trials), default=0) + 1 + member
         return Trial(trial_id, self.proposal, trial_seed(self.search.seed, trial_id))
 
-    def _submit(self, trial: Trial) -> None:
-        member = trial.id - self._trial(0).id
-        folder = self.folder / str(member)
+    def _member_folder(self, trial_id: int) -> Folder:
+        return self.folder / str(trial_id - self._trial(0).id)
+
+    def _submit(self, trial: Trial, n_members: int) -> None:
+        folder = self._member_folder(trial.id)
         folder.make()
-        job = Job(self.proposal, trial.seed, folder.path.absolute(), self.deadline)
-        self.executor.submit(trial.id, job, self.deadline - time.monotonic())
+        member, n_slots = trial.id - self._trial(0).id, self.executor.capacity
+        turns_left = math.ceil(n_members / n_slots) - member // n_slots
+        seconds = (self.deadline - time.monotonic()) / turns_left
+        job = Job(self.proposal, trial.seed, folder.path.absolute(), time.monotonic() + seconds)
+        self.executor.submit(trial.id, job, seconds)
+
+    def _save_metrics(self, job_result: JobResult) -> None:
+        """Record that a member has ended, so that a run that is killed later does not lose it."""
+        if job_result.status is Status.DONE:
+            folder = self._member_folder(job_result.trial_id)
+            folder.write(METRICS, json.dumps(dict(job_result.metrics)))
+
+    def _finished(self, trials: Sequence[Trial]) -> dict[int, JobResult]:
+        """Return the results of members that a killed run has trained to their end."""
+        results = dict[int, JobResult]()
+        for trial in trials:
+            folder = self._member_folder(trial.id)
+            if folder.has_file(METRICS):
+                with suppress(BrokenFile):
+                    metrics = from_plain(read_json(folder, METRICS), dict[str, float], METRICS)
+                    results[trial.id] = JobResult(trial.id, Status.DONE, metrics, 0.0, "")
+        return results
 
     def _remove_other_checkpoints(self) -> None:
         """Remove checkpoints of another candidate."""
@@ -301,7 +349,7 @@ class _TakeOver:
     def __call__(self, trial_folder: Path) -> Metrics:
         target = Folder(trial_folder)
         for name in self.source.names():
-            if name != TRAINING_CHECKPOINT:
+            if name not in (TRAINING_CHECKPOINT, METRICS):
                 self.source.copy(name, target, name)
         return self.metrics
 

@@ -2,15 +2,15 @@
 
 Rungs count epochs: nothing is decided before every network has passed over the rows a few times. The
 default is trained on each rung, and the comparison is over as soon as no other candidate leads. If
-one leads to the end, single changes of it are tried in the time that is left. With counted trials the
-portfolio is trained in full, and a strategy proposes what follows.
+one leads to the end, single changes of it are tried in the time that is left. In a long search a
+strategy proposes what follows, and so it does with counted trials, of which all are trained in full.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netwright.automl.image.default_configs import RARE_CLASS_METRICS, image_edits
 from netwright.interfaces.checks import name_of
@@ -35,6 +35,12 @@ _FIRST_EPOCHS, _FIRST_SECONDS = 2.0, 2.0
 """A training of the first rung: the larger of both. It decides only who is left out."""
 _SECOND_EPOCHS, _SECOND_SECONDS = 4.0, 6.0
 """A training of the second rung; at 4.7 epochs the order on CIFAR-10 was right, at 2 it was not."""
+_LONG_SECONDS, _GROWTH = 150.0, 0.75
+"""Seconds of a comparison above which both trainings get longer, and the exponent of their growth: in an
+hour 8 and 16 epochs, which tell more."""
+_MIN_SECONDS_TO_PROPOSE = 400.0
+"""Seconds of a comparison from which on the strategy proposes candidates after the portfolio. In less
+time it sees too few, and what trains fast would win by chance."""
 _EPOCH_TOLERANCE = 0.05
 """Largest relative difference of the epochs of two trainings that are compared."""
 _N_FINALISTS = 3
@@ -58,7 +64,7 @@ class PortfolioRungs:
     """Compare candidates on two rungs within a time, or train all of them and then search.
 
     Args:
-        algorithm: Proposes candidates after the portfolio if trials are counted.
+        algorithm: Proposes candidates after the portfolio, in a long search or if trials are counted.
         candidates: The default first; a study has it as its first baseline as well.
         epochs: Number of epochs of a training at full fidelity.
         rows: Number of training rows.
@@ -81,7 +87,7 @@ class PortfolioRungs:
     @property
     def searches(self) -> bool:
         """Whether candidates follow that are not of the portfolio."""
-        return math.isinf(self.seconds)
+        return self.seconds >= _MIN_SECONDS_TO_PROPOSE
 
     def __repr__(self) -> str:
         """Return a name that does not depend on the budget: a run resumes with another one."""
@@ -104,6 +110,7 @@ class PortfolioRungsStrategy:
         self._loss, metric = problem.objectives[0].loss, problem.objectives[0].metric
         self._metric = metric if metric in RARE_CLASS_METRICS else ""
         self._trials: dict[int, Trial] = {}
+        self._told: dict[int, Status] = {}
 
     @property
     def potential_parents(self) -> Iterable[int]:
@@ -115,7 +122,8 @@ class PortfolioRungsStrategy:
 
     def tell(self, trial: Trial) -> None:
         self._trials[trial.id] = trial
-        self._strategy.tell(trial)
+        if math.isinf(self._settings.seconds):
+            self._strategy.tell(trial)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
         if math.isinf(self._settings.seconds):
@@ -132,8 +140,9 @@ class PortfolioRungsStrategy:
             finalists = [self._default, *self._in_time(challengers, first, second)]
             if (proposals := self._missing(finalists, second)) or self._is_running(second):
                 return proposals[:n]
-            return self._edits(second)[:n]
-        return []
+            if edits := self._edits(second):
+                return edits[:n]
+        return self._proposals(first, second, n, rng)
 
     def _of_default(self) -> list[Trial]:
         """Return the finished trials of the default that say how fast it trains."""
@@ -167,8 +176,9 @@ class PortfolioRungsStrategy:
 
     def _fidelities(self, epoch_seconds: float) -> tuple[float, float]:
         """Return the fidelities of both rungs."""
-        first = max(_FIRST_EPOCHS, _FIRST_SECONDS / epoch_seconds)
-        second = max(_SECOND_EPOCHS, _SECOND_SECONDS / epoch_seconds)
+        growth = max(1.0, self._settings.seconds / _LONG_SECONDS) ** _GROWTH
+        first = growth * max(_FIRST_EPOCHS, _FIRST_SECONDS / epoch_seconds)
+        second = growth * max(_SECOND_EPOCHS, _SECOND_SECONDS / epoch_seconds)
         epochs = self._settings.epochs
         return min(1.0, math.ceil(first) / epochs), min(1.0, math.ceil(second) / epochs)
 
@@ -186,7 +196,7 @@ class PortfolioRungsStrategy:
             trial = of_rung.get(candidate)
             return max(trial.seconds if trial else 0.0, self._cost(candidate) * on_first)
 
-        time = self._time_left([t for t in self._trials.values() if t.proposal.origin != ORIGIN])
+        time = self._time_left(t for t in self._trials.values() if t.proposal.origin == BASELINE)
         time -= first_seconds(self._default) + on_second
         if on_second > self._settings.trial_seconds:
             return []
@@ -246,6 +256,29 @@ class PortfolioRungsStrategy:
         note = {EDIT_OF: leader.id}
         return [Proposal(e, fidelity, origin=ORIGIN, note=note) for e in new[: max(0, n_in_time)]]
 
+    def _proposals(self, first: float, fidelity: float, n: int, rng: RNG) -> list[Proposal]:
+        """Propose what the strategy does, as long as there is time for it in a long search.
+
+        The strategy sees the trainings of the second rung, as if they were full ones.
+        """
+        if not self._settings.searches:
+            return []
+        if proposals := self._missing([self._default], fidelity):
+            return proposals
+        trials = list(self._trials.values())
+        for trial in trials:
+            is_new = self._told.get(trial.id) is not trial.status
+            if is_new and trial.proposal.fidelity == fidelity:
+                self._told[trial.id] = trial.status
+                self._strategy.tell(replace(trial, proposal=replace(trial.proposal, fidelity=1.0)))
+        running = [trial for trial in trials if trial.status is Status.RUNNING]
+        seconds = self._time_left(trial for trial in trials if trial not in running)
+        n_in_time = int(seconds / self._expected_seconds(first, fidelity)) - len(running)
+        if n_in_time < 1:
+            return []
+        asked = self._strategy.ask(min(n, n_in_time), rng)
+        return [replace(proposal, fidelity=fidelity) for proposal in asked]
+
     def _leader(self, fidelity: float) -> Trial | None:
         """Return the trial of a challenger that leads in loss and objective; None if none does."""
         trials = [
@@ -273,6 +306,7 @@ class PortfolioRungsStrategy:
         return any(
             trial.status is Status.RUNNING
             and trial.proposal.fidelity == fidelity
+            and trial.proposal.origin == ORIGIN
             and EDIT_OF not in trial.proposal.note
             for trial in self._trials.values()
         )
