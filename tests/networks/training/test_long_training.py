@@ -21,6 +21,7 @@ from netwright.networks.layers.basic import Dropout, GlobalPool
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 from netwright.networks.training import loop
+from netwright.networks.training.adaptive_threads import AdaptiveThreads
 from netwright.networks.training.checkpoint import TrainingState, read_state, save_checkpoint
 from netwright.networks.training.compute_settings import ComputeSettings
 from netwright.networks.training.labelled_data import LabelledData
@@ -358,3 +359,29 @@ def test_first_step_after_the_deadline_leaves_no_checkpoint(tmp_path: Path) -> N
     _, curve = trained(checkpoint_folder=tmp_path, deadline=time.monotonic() - 1)
     assert len(curve.points) == 1
     assert not (tmp_path / TRAINING_CHECKPOINT).exists()
+
+
+class OneAfterThree(AdaptiveThreads):
+    """Changes to one thread after three steps."""
+
+    n_steps = 0
+
+    def add(self, seconds: float) -> None:
+        self.n_steps += 1
+        self.n_threads = 1 if self.n_steps >= 3 else 2
+
+
+def test_only_images_under_a_deadline_change_their_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The number of before returns at the end."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    monkeypatch.setattr(loop, "AdaptiveThreads", OneAfterThree)
+    try:
+        assert trained(IMAGE_RECIPE, IMAGES, deadline=soon())[1].n_threads == 1
+        assert torch.get_num_threads() == 2
+        assert trained(IMAGE_RECIPE, IMAGES)[1].n_threads == 2
+        assert trained(deadline=soon())[1].n_threads == 2
+    finally:
+        torch.set_num_threads(before)

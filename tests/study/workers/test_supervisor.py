@@ -301,12 +301,22 @@ def test_workers_get_their_threads_and_never_spin(tmp_path: Path) -> None:
     assert outcomes[0].metrics == {"OMP_NUM_THREADS": 3, "MKL_NUM_THREADS": 3, "passive": 1}
 
 
+def test_threads_may_spin_on_cores_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    executor = Supervised(2, threads=2).divided(1, owns_cores=True)
+    outcomes = evaluate(executor, Environment(), tmp_path, 1)
+    executor.close()
+    assert outcomes[0].metrics == {"OMP_NUM_THREADS": 4, "MKL_NUM_THREADS": 4, "passive": 0}
+
+
 class Environment:
     metrics = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "passive")
 
     def __call__(self, job: Job) -> Metrics:
         found = {name: float(os.environ[name]) for name in self.metrics[:2]}
-        return found | {"passive": float(os.environ["OMP_WAIT_POLICY"] == "PASSIVE")}
+        return found | {"passive": float(os.environ.get("OMP_WAIT_POLICY") == "PASSIVE")}
 
 
 class Unloadable:

@@ -100,7 +100,9 @@ def _last_searched(search: FinishedSearch) -> int:
 def executor_of_final(opened: OpenedSearch, n_members: int) -> Executor:
     """Return the executor of the final training: its workers share all cores and memory."""
     executor, n_workers = opened.study.executor, min(n_members, FINALS_SIDE_BY_SIDE)
-    return executor.divided(n_workers) if isinstance(executor, Supervised) else executor
+    if not isinstance(executor, Supervised):
+        return executor
+    return executor.divided(n_workers, owns_cores=True)
 
 
 def start_early(executor: Executor) -> None:

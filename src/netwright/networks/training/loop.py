@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
+from netwright.networks.training.adaptive_threads import AdaptiveThreads
 from netwright.networks.training.augmentation.batch_context import BatchContext
 from netwright.networks.training.augmentation.mixing import Mixture
 from netwright.networks.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
@@ -117,6 +118,7 @@ def train(
     settings = _prepare(module, train_set.inputs[: recipe.batch_size], deadline)
     best = _BestWeights(recipe, module)
     # dropout draws from the global generator
+    adaptive_threads = _adaptive_threads(module, train_set.inputs, settings, deadline)
     with torch.random.fork_rng(devices=[]), threads(settings.n_threads):
         torch.manual_seed(seed)
         seconds = _validation_seconds(module, validation_inputs, deadline)
@@ -130,6 +132,7 @@ def train(
             settings,
             _validation_interval(recipe, seconds, deadline),
             checkpoint_folder if math.isfinite(deadline) else None,
+            adaptive_threads,
         )
         for loss, epochs in loop:
             outputs = _check_finite(predict(module, validation_inputs))
@@ -163,6 +166,16 @@ def _prepare(module: nn.Module, batch: Tensor, deadline: float) -> ComputeSettin
     if math.isinf(deadline) or device.type != "cpu":
         return default_settings(device)
     return fastest_settings(module, batch, _MAX_TIMING_SHARE * (deadline - time.monotonic()))
+
+
+def _adaptive_threads(
+    module: nn.Module, inputs: Tensor, settings: ComputeSettings, deadline: float
+) -> AdaptiveThreads | None:
+    """Return what chooses the threads while images are trained on the CPU until a deadline."""
+    n_available, device = torch.get_num_threads(), next(module.parameters()).device
+    if math.isinf(deadline) or device.type != "cpu" or inputs.dim() != 4 or n_available == 1:
+        return None
+    return AdaptiveThreads(n_available, settings.n_threads or n_available)
 
 
 class _BestWeights:
@@ -282,6 +295,7 @@ class _TrainingLoop:
         settings: Precision of the steps.
         validation_interval: Share of the training between validations.
         checkpoint_folder: Takes the state every minute; None for no checkpoints.
+        adaptive_threads: Chooses the number of threads of each step; None to leave it.
     """
 
     def __init__(
@@ -295,6 +309,7 @@ class _TrainingLoop:
         settings: ComputeSettings,
         validation_interval: float,
         checkpoint_folder: Path | None,
+        adaptive_threads: AdaptiveThreads | None = None,
     ) -> None:
         self.recipe, self.module, self.seed = recipe, module, seed
         self.train_set = train_set.with_normalized_weights()
@@ -306,6 +321,7 @@ class _TrainingLoop:
         self.n_steps = max(1, round(recipe.epochs * fidelity)) * self.steps_per_epoch
         self.validation_interval = validation_interval
         self.checkpoint_folder = checkpoint_folder
+        self.adaptive_threads = adaptive_threads
         self.saved_at = time.monotonic()
         self.state = TrainingState(0.0, 0)
         restored = checkpoint_folder and load_checkpoint(checkpoint_folder, module, self.optimizer)
@@ -334,8 +350,7 @@ class _TrainingLoop:
                     )
                     losses.append(self.train_step(batch, mixture, progress))
                 if self.n_rows:
-                    seconds = time.monotonic() - step_start_time
-                    self._seconds_per_row.append(seconds / len(indices))
+                    self._add_step(time.monotonic() - step_start_time, len(indices))
                 step, self.n_rows = step + 1, self.n_rows + len(indices)
                 self._save_if_due(progress, step)
             epochs = step / self.steps_per_epoch
@@ -344,6 +359,15 @@ class _TrainingLoop:
             if losses and (reached >= 1 or reached >= next_due - _ROUNDING):
                 yield _mean_loss(losses, step), epochs
                 losses, validated_at = [], reached
+
+    def _add_step(self, seconds: float, n_rows: int) -> None:
+        """Take note of a step's time, and set the number of threads of the next one."""
+        self._seconds_per_row.append(seconds / n_rows)
+        if self.adaptive_threads is not None:
+            before = self.adaptive_threads.n_threads
+            self.adaptive_threads.add(seconds)
+            if self.adaptive_threads.n_threads != before:
+                torch.set_num_threads(self.adaptive_threads.n_threads)
 
     @property
     def rows_per_second(self) -> float:

@@ -135,6 +135,8 @@ class Supervised:
         grace_period: seconds beyond its time limit after which a trial is killed.
         idle_timeout: seconds without CPU time after which a trial counts as hung, and fails;
             `math.inf` for evaluators that wait for another machine.
+        owns_cores: whether threads of a worker may keep their cores busy while they wait for each
+            other: faster, as long as nothing else computes there.
 
     Raises:
         InputError: an argument is out of range.
@@ -154,6 +156,7 @@ class Supervised:
         max_jobs_per_worker: int = 200,
         grace_period: float = 2.0,
         idle_timeout: float = 60.0,
+        owns_cores: bool = False,
     ) -> None:
         check_whole("workers", workers, 0, "0 is one worker.")
         check_whole("threads", threads, 0, "0 shares out the cores.")
@@ -171,14 +174,16 @@ class Supervised:
             max_jobs_per_worker,
             grace_period,
             idle_timeout,
+            owns_cores,
         )
         self._supervisor: Supervisor | None = None
 
-    def divided(self, workers: int) -> Supervised:
+    def divided(self, workers: int, *, owns_cores: bool = False) -> Supervised:
         """Return an executor of so many workers that share the threads and memory of all of these.
 
         Args:
             workers: number of worker processes.
+            owns_cores: as for `Supervised`.
         """
         return Supervised(
             workers,
@@ -187,6 +192,7 @@ class Supervised:
             max_jobs_per_worker=self.limits.max_jobs,
             grace_period=self.limits.grace_period,
             idle_timeout=self.limits.idle_timeout,
+            owns_cores=owns_cores,
         )
 
     @property

@@ -105,12 +105,14 @@ class WorkerLimits:
         max_jobs: number of jobs after which the worker is replaced.
         grace_period: seconds beyond its time limit after which a trial is killed.
         idle_timeout: seconds without CPU time after which a trial counts as hung.
+        owns_cores: whether its waiting threads may keep their cores busy.
     """
 
     memory_bytes: float = math.inf
     max_jobs: int = 200
     grace_period: float = 2.0
     idle_timeout: float = 60.0
+    owns_cores: bool = False
 
 
 class Supervisor:
@@ -126,7 +128,7 @@ class Supervisor:
     def __init__(self, workers: int, threads: int, limits: WorkerLimits, warm_up: str = "") -> None:
         self._pickled_evaluator: bytes | None = None
         self._warm_up = warm_up
-        self._environment = environment(threads)
+        self._environment = environment(threads, owns_cores=limits.owns_cores)
         self._limits = limits
         self._selector = selectors.DefaultSelector()
         self._alone: deque[_Worker] = deque()
