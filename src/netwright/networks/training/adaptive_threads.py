@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-_N_RECENT = 20
+_N_RECENT = 10
 """Steps of which the median is the present speed."""
 _N_TRIED = 4
 """Steps with the other number of threads, besides a first one, which starts them."""
@@ -19,7 +19,7 @@ _MIN_GAIN = 0.05
 _MIN_SECONDS, _MAX_SECONDS = 3.0, 24.0
 """Seconds of steps until the other number is tried: doubled each time that it is slower."""
 _DISTURBED = 2.0
-"""Factor of the time of a step by which the present number counts as disturbed, and is doubted."""
+"""Factor of the time of a step by which the present number is tried again after the least seconds."""
 
 
 class AdaptiveThreads:
@@ -37,30 +37,30 @@ class AdaptiveThreads:
         self.n_threads = n_threads
         self._other = 1 if n_threads > 1 else n_available
         self._recent: deque[float] = deque(maxlen=_N_RECENT)
+        self._fastest: dict[int, float] = {}
+        """Number of threads -> the fastest median of its recent steps."""
         self._tried: list[float] | None = None
         """Seconds of the steps with the number that is tried; None between such tries."""
-        self._fastest = 0.0
-        self._seconds_until_try = self._interval = _MIN_SECONDS
+        self._interval, self._seconds = _MIN_SECONDS, 0.0
+        """Seconds between two tries, and since the last one."""
 
     def add(self, seconds: float) -> None:
-        """Take note of the time of a step with `n_threads` threads, in seconds a row or in all."""
-        if self._tried is None:
-            self._add_to_recent(seconds)
-        else:
+        """Take note of the seconds of a step with `n_threads` threads."""
+        if self._tried is not None:
             self._tried.append(seconds)
             self._end_try_if_decided(self._tried[1:])
-
-    def _add_to_recent(self, seconds: float) -> None:
-        self._recent.append(seconds)
-        self._seconds_until_try -= seconds
-        if len(self._recent) < _N_RECENT:
             return
-        present = median(self._recent)
-        self._fastest = min(self._fastest or present, present)
-        is_disturbed = present > _DISTURBED * self._fastest
-        if self._seconds_until_try <= 0 or is_disturbed:
+        self._recent.append(seconds)
+        self._seconds += seconds
+        if len(self._recent) == _N_RECENT and self._is_try_due(median(self._recent)):
             self._tried = []
             self._swap()
+
+    def _is_try_due(self, present: float) -> bool:
+        fastest = min(self._fastest.get(self.n_threads, present), present)
+        self._fastest[self.n_threads] = fastest
+        is_disturbed = present > _DISTURBED * fastest
+        return self._seconds >= (_MIN_SECONDS if is_disturbed else self._interval)
 
     def _end_try_if_decided(self, tried: list[float]) -> None:
         """Return to the former number, or stay with the other one, once the steps tell which."""
@@ -71,15 +71,13 @@ class AdaptiveThreads:
             self._end_try(is_faster=median(tried) < (1 - _MIN_GAIN) * present)
 
     def _end_try(self, *, is_faster: bool) -> None:
-        self._tried = None
         if is_faster:
             self._interval = _MIN_SECONDS
         else:
             self._swap()
             self._interval = min(2 * self._interval, _MAX_SECONDS)
         self._recent.clear()
-        self._fastest = 0.0
-        self._seconds_until_try = self._interval
+        self._tried, self._seconds = None, 0.0
 
     def _swap(self) -> None:
         self.n_threads, self._other = self._other, self.n_threads
