@@ -64,33 +64,33 @@ def test_timing_leaves_module_generator_and_threads_alone() -> None:
 
 
 def choose(
-    monkeypatch: pytest.MonkeyPatch, seconds: Mapping[ComputeSettings, float]
+    monkeypatch: pytest.MonkeyPatch, seconds: Mapping[tuple[ComputeSettings, int], float]
 ) -> ComputeSettings:
-    """What is chosen where steps take so long; other settings may not be timed."""
+    """What is chosen where steps of so many rows take so long; others may not be timed."""
     monkeypatch.setattr(
         compute_settings,
         "step_seconds",
-        lambda module, inputs, settings, ends_at: seconds[settings],
+        lambda module, inputs, settings, ends_at: seconds[settings, len(inputs)],
     )
-    return fastest_settings(nn.Linear(3, 2), torch.zeros(4, 3))
+    return fastest_settings(nn.Linear(3, 2), torch.zeros(8, 3))
 
 
-ALONE = ComputeSettings(n_threads=1)
+FULL, ALONE = ComputeSettings(), ComputeSettings(n_threads=1)
 HALF_ALONE = ComputeSettings(torch.bfloat16, n_threads=1)
 
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        ({ComputeSettings(): 1, HALF: 2, ALONE: 3}, ComputeSettings()),
-        ({ComputeSettings(): 1, HALF: 2, ALONE: 0.5}, ALONE),
-        ({ComputeSettings(): 3, HALF: 2, HALF_ALONE: 4}, HALF),
-        ({ComputeSettings(): 3, HALF: 2, HALF_ALONE: 1}, HALF_ALONE),
+        ({(ALONE, 4): 1, (HALF_ALONE, 4): 2, (FULL, 8): 1, (ALONE, 8): 2}, FULL),
+        ({(ALONE, 4): 1, (HALF_ALONE, 4): 2, (FULL, 8): 2, (ALONE, 8): 1}, ALONE),
+        ({(ALONE, 4): 2, (HALF_ALONE, 4): 1, (HALF, 8): 1, (HALF_ALONE, 8): 2}, HALF),
+        ({(ALONE, 4): 2, (HALF_ALONE, 4): 1, (HALF, 8): 2, (HALF_ALONE, 8): 1}, HALF_ALONE),
     ],
 )
-def test_settings_of_the_fastest_step_are_chosen(
+def test_precision_is_chosen_on_one_thread_and_then_the_threads(
     monkeypatch: pytest.MonkeyPatch,
-    seconds: Mapping[ComputeSettings, float],
+    seconds: Mapping[tuple[ComputeSettings, int], float],
     expected: ComputeSettings,
 ) -> None:
     assert choose(monkeypatch, seconds) == expected
@@ -98,16 +98,15 @@ def test_settings_of_the_fastest_step_are_chosen(
 
 def test_threads_are_not_timed_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    assert choose(monkeypatch, {ComputeSettings(): 1, HALF: 2}) == ComputeSettings()
+    assert choose(monkeypatch, {(FULL, 8): 1, (HALF, 8): 2}) == FULL
 
 
 def test_each_option_runs_in_its_precision_and_threads() -> None:
     module = RecordingModule()
     chosen = fastest_settings(module, torch.zeros(4, 3))
-    full, half, alone = module.passes[:3], module.passes[3:6], module.passes[6:]
-    assert full == [(torch.float32, 2)] * 3
-    assert half == [(torch.bfloat16, 2)] * 3
-    assert alone == [(chosen.autocast_dtype or torch.float32, 1)] * 3
+    precision = chosen.autocast_dtype or torch.float32
+    options = [(torch.float32, 1), (torch.bfloat16, 1), (precision, 2), (precision, 1)]
+    assert module.passes == [option for option in options for _ in range(3)]
 
 
 def test_no_step_begins_after_the_time_for_them() -> None:
@@ -117,8 +116,9 @@ def test_no_step_begins_after_the_time_for_them() -> None:
 
 
 def test_options_that_were_not_timed_are_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = {ComputeSettings(): 1.0, HALF: math.inf, ALONE: math.inf}
-    assert choose(monkeypatch, seconds) == ComputeSettings()
+    seconds = {(ALONE, 4): 1.0, (HALF_ALONE, 4): math.inf}
+    untimed = {(FULL, 8): math.inf, (ALONE, 8): math.inf}
+    assert choose(monkeypatch, seconds | untimed) == FULL
 
 
 class SinglePrecision(nn.Module):

@@ -56,18 +56,22 @@ def fastest_settings(
     """
     ends_at = time.monotonic() + max_seconds
     module = copy.deepcopy(module).train()
-    best, available = ComputeSettings(), torch.get_num_threads()
-    best_seconds = step_seconds(module, inputs, best, ends_at)
-    options = [replace(best, autocast_dtype=torch.bfloat16)]
-    if available > 1:
-        options.append(ComputeSettings(n_threads=1))
-    for option in options:
-        if option.n_threads == 1:  # in the precision that has won
-            option = replace(best, n_threads=1)
-        seconds = step_seconds(module, inputs, option, ends_at)
-        if seconds < best_seconds:
-            best, best_seconds = option, seconds
-    return best
+    n_available = torch.get_num_threads()
+    # precisions on one thread, with its share of the rows: waiting threads would decide otherwise
+    full = ComputeSettings(n_threads=1 if n_available > 1 else 0)
+    half = replace(full, autocast_dtype=torch.bfloat16)
+    share = inputs[: max(2, len(inputs) // n_available)]
+    full_seconds, half_seconds = (
+        step_seconds(module, share, settings, ends_at) for settings in (full, half)
+    )
+    alone = half if half_seconds < full_seconds else full
+    if n_available == 1:
+        return alone
+    together = replace(alone, n_threads=0)
+    together_seconds, alone_seconds = (
+        step_seconds(module, inputs, settings, ends_at) for settings in (together, alone)
+    )
+    return alone if alone_seconds < together_seconds else together
 
 
 def step_seconds(
