@@ -303,6 +303,7 @@ def rate(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
         return n_threads * rates[int(str(candidate.values["width_1"]))]
 
     monkeypatch.setattr(module, "_rows_per_second", measured)
+    monkeypatch.setattr(module, "_MIN_FINAL_STEPS", 0)
     return rates
 
 
@@ -316,6 +317,22 @@ def test_network_is_as_wide_as_lets_it_pass_over_the_rows_often(
     candidate = final_candidate(search, default, seconds, 1)
     assert candidate == with_width(default.candidate, width)
     searched.space.check(candidate)
+
+
+@pytest.mark.parametrize(("factor", "width"), [(1.01, 48), (0.99, 32)])
+def test_few_rows_get_many_updates_of_a_narrower_network(
+    searched: Searched,
+    rate: dict[int, float],
+    monkeypatch: pytest.MonkeyPatch,
+    factor: float,
+    width: int,
+) -> None:
+    monkeypatch.setattr(module, "_MIN_FINAL_STEPS", 800)
+    default, search = learnt(searched)
+    n_rows = len(search.task.train) + len(search.task.validation)
+    batch_size = min(n_rows, int(str(default.candidate.values["model.batch_size"])))
+    seconds = factor * 800 * batch_size / rate[48]
+    assert final_candidate(search, default, seconds, 1) == with_width(default.candidate, width)
 
 
 def test_more_threads_allow_a_wider_network(searched: Searched, rate: dict[int, float]) -> None:
@@ -357,6 +374,7 @@ def test_few_widths_are_timed_and_only_one_if_that_took_long(
 ) -> None:
     """Here wide networks are as fast as narrow ones, so that each shows that a wider one fits."""
     default, search = learnt(searched)
+    monkeypatch.setattr(module, "_MIN_FINAL_STEPS", 0)
     n_rows = len(search.task.train) + len(search.task.validation)
     timed: list[int] = []
 
