@@ -15,9 +15,9 @@ from typing import Any
 from netwright.automl.export.delivery import (
     FitResult,
     deliver,
+    delivery_prediction_seconds,
     export_best,
     import_export_libraries,
-    test_prediction_seconds,
 )
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.goal import Goal
@@ -230,8 +230,8 @@ def _train_final(
         if best is None:
             return Reserve(FINAL_EXPORT_SECONDS + seconds)
         trial, model = best
-        test_seconds = partial(test_prediction_seconds, model, opened.task)
-        return Reserve(FINAL_EXPORT_SECONDS + seconds, trial, test_seconds)
+        measure = partial(delivery_prediction_seconds, model, opened.task)
+        return Reserve(FINAL_EXPORT_SECONDS + seconds, trial, measure)
 
     try:
         reason = train_final(

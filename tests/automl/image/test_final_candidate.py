@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -333,6 +334,25 @@ def test_few_rows_get_many_updates_of_a_narrower_network(
     batch_size = min(n_rows, int(str(default.candidate.values["model.batch_size"])))
     seconds = factor * 800 * batch_size / rate[48]
     assert final_candidate(search, default, seconds, 1) == with_width(default.candidate, width)
+
+
+def test_networks_are_timed_side_by_side_if_they_are_trained_so(
+    searched: Searched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together they are slower than each alone, and the slower one of them counts."""
+    default, search = learnt(searched)
+    barrier, rates = Barrier(2, timeout=10), iter([900.0, 100.0] * 9)
+
+    def measured(search: FinishedSearch, candidate: Candidate, n_threads: int) -> float:
+        barrier.wait()  # the other one runs, too
+        return next(rates)
+
+    monkeypatch.setattr(module, "_rows_per_second", measured)
+    monkeypatch.setattr(module, "_MIN_FINAL_STEPS", 0)
+    n_rows = len(search.task.train) + len(search.task.validation)
+    seconds = 12 * n_rows / 100.0
+    candidate = final_candidate(search, default, 1.01 * seconds, 1, 2)
+    assert candidate == with_width(default.candidate, SEARCH_WIDTH)
 
 
 def test_more_threads_allow_a_wider_network(searched: Searched, rate: dict[int, float]) -> None:

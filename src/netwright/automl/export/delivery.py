@@ -41,6 +41,8 @@ from netwright.trials.trial import Metrics, Status, Trial
 
 _N_TIMED_ROWS = 256
 """Rows that are predicted to estimate the time for the test data."""
+_N_EXPORT_ROWS = 1200
+"""Rows that are predicted while a model is checked and measured, about."""
 
 
 @dataclass(frozen=True)
@@ -203,18 +205,19 @@ def export_best(
     return best[0], Model(Folder(search.folder).path / MODEL)
 
 
-def test_prediction_seconds(model: Model, task: Task) -> float:
-    """Measure how long the file takes for the test data, by some validation rows.
+def delivery_prediction_seconds(model: Model, task: Task) -> float:
+    """Measure how long a model takes for all predictions of its delivery, by some validation rows.
+
+    These are of the test data, if there are any, and of its check and measurements.
 
     Args:
         model: of the task.
-        task: with or without test data; 0 without.
+        task: with or without test data.
     """
-    if task.test is None:
-        return 0.0
     features = task.features.take(np.resize(task.validation, _N_TIMED_ROWS))
     timing = time_calls(lambda: model.predict_scores(features))
-    return timing.median * len(task.test) / _N_TIMED_ROWS
+    n_rows = _N_EXPORT_ROWS + (0 if task.test is None else len(task.test))
+    return timing.median * n_rows / _N_TIMED_ROWS
 
 
 def _export_all(exporter: FrontExporter, deadline: float, n_threads: int, notify: Callback) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -144,7 +145,11 @@ def final_candidates(candidate: Candidate) -> list[Candidate]:
 
 
 def final_candidate(
-    search: FinishedSearch, trial: Trial, seconds: float, n_threads: int
+    search: FinishedSearch,
+    trial: Trial,
+    seconds: float,
+    n_threads: int,
+    n_side_by_side: int = 1,
 ) -> Candidate:
     """Return the trial's candidate, as wide as the time allows.
 
@@ -152,7 +157,8 @@ def final_candidate(
         search: the search of the trial.
         trial: whose score says whether it learns slowly.
         seconds: of the final training; infinite to keep the width.
-        n_threads: of the final training.
+        n_threads: of a network's training.
+        n_side_by_side: networks that are trained at a time.
     """
     if math.isinf(seconds) or not searches_quality_alone(search):
         return trial.candidate
@@ -163,7 +169,8 @@ def final_candidate(
     required_rate, started_at = n_required / seconds, time.monotonic()
     width = SEARCH_WIDTH
     for _ in range(_MAX_TIMED_WIDTHS):
-        rate = _rows_per_second(search, with_width(trial.candidate, width), n_threads)
+        candidate = with_width(trial.candidate, width)
+        rate = _rows_per_second_side_by_side(search, candidate, n_threads, n_side_by_side)
         timed_width, width = width, _widest(width, rate, required_rate)
         if width == timed_width or time.monotonic() - started_at > _MAX_TIMING_SHARE * seconds:
             break
@@ -174,6 +181,20 @@ def _widest(width: int, rate: float, required_rate: float) -> int:
     """Return the largest width that trains on so many rows a second, by the rate of one width."""
     rates = {w: rate * _relative_cost(width) / _relative_cost(w) for w in _FINAL_WIDTHS}
     return max((w for w in _FINAL_WIDTHS if rates[w] >= required_rate), default=_FINAL_WIDTHS[0])
+
+
+def _rows_per_second_side_by_side(
+    search: FinishedSearch, candidate: Candidate, n_threads: int, n_side_by_side: int
+) -> float:
+    """Measure the images a second of each of several trainings: they share caches and memory."""
+    if n_side_by_side == 1:
+        return _rows_per_second(search, candidate, n_threads)
+    with ThreadPoolExecutor(n_side_by_side) as pool:
+        futures = [
+            pool.submit(_rows_per_second, search, candidate, n_threads)
+            for _ in range(n_side_by_side)
+        ]
+        return min(future.result() for future in futures)
 
 
 def _rows_per_second(search: FinishedSearch, candidate: Candidate, n_threads: int) -> float:

@@ -67,12 +67,13 @@ class Reserve(NamedTuple):
     Args:
         export_seconds: of exporting a model.
         exported: the trial whose model has been exported; None if none could be.
-        measure_test_seconds: returns how long that model takes for the test rows.
+        measure_prediction_seconds: returns how long that model takes for the rows that are predicted
+            in the delivery: those of the test data, of the check and of the measurements.
     """
 
     export_seconds: float
     exported: Trial | None = None
-    measure_test_seconds: Callable[[], float] = lambda: 0.0
+    measure_prediction_seconds: Callable[[], float] = lambda: 0.0
 
 
 def is_due(search: FinishedSearch, seconds_left: float) -> bool:
@@ -152,18 +153,19 @@ def train_final(
         return ""
     if math.isfinite(seconds):  # widths are timed next, and starting workers would slow that down
         _wait_until_ready(executor, n_side_by_side, time.monotonic() + _MAX_WAITING_SHARE * seconds)
-    test_seconds = reserve.measure_test_seconds() * n_members
+    prediction_seconds = reserve.measure_prediction_seconds() * n_members
     if chosen is None:  # no trial has finished: the default as it is
         candidate = opened.study.baselines[0]
     else:
-        seconds = deadline - test_seconds - time.monotonic()
+        seconds = deadline - prediction_seconds - time.monotonic()
         candidate = _unfinished_candidate(search, chosen) or final_candidate(
             search,
             chosen,
             seconds / math.ceil(n_members / n_side_by_side),
             max(1, n_threads // n_side_by_side),
+            n_side_by_side,
         )
-        deadline -= test_seconds * slowdown(candidate, chosen, reserve.exported)
+        deadline -= prediction_seconds * slowdown(candidate, chosen, reserve.exported)
     n_rounds = len({trial.proposal.note.get(ROUND) for trial in search.finals})
     parents = () if chosen is None else (chosen.id,)
     proposal = Proposal(candidate, origin=FINAL, parents=parents, note={ROUND: n_rounds})
