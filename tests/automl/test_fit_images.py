@@ -149,7 +149,7 @@ def test_discarded_final_model_leaves_that_of_the_search(
 def test_two_members_are_averaged_in_the_file(
     image_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netwright.automl.fit.n_finals", lambda seconds, n_workers: 2)
+    monkeypatch.setattr(final_training, "n_finals", lambda seconds, n_workers, epochs: 2)
     outcome = search(image_task, tmp_path / "run", executor=TwoInProcess())
     members = finals(outcome)
     assert len(members) == 2

@@ -106,6 +106,8 @@ def test_images_keep_most_of_their_time_for_the_final_training() -> None:
 
 
 def test_two_final_networks_from_five_minutes_on_and_four_from_half_an_hour_on() -> None:
-    assert [n_finals(seconds, 2) for seconds in (None, 60.0, 299.0, 300.0)] == [1, 1, 1, 2]
-    assert [n_finals(seconds, 16) for seconds in (1799.0, 1800.0)] == [2, 4]
-    assert n_finals(3600.0, 1) == 1
+    seconds = (None, 60.0, 299.0, 300.0)
+    assert [n_finals(each, 2, epochs=90.0) for each in seconds] == [1, 1, 1, 2]
+    assert [n_finals(each, 16, epochs=90.0) for each in (1799.0, 1800.0)] == [2, 4]
+    assert n_finals(3600.0, 1, epochs=90.0) == 1
+    assert [n_finals(3600.0, 2, epochs=each) for each in (34.0, 35.0, 69.0, 70.0)] == [1, 2, 2, 4]

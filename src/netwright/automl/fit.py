@@ -23,10 +23,9 @@ from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.goal import Goal
 from netwright.automl.image.final_record import FinalRecord
 from netwright.automl.image.final_training import (
+    FinalWorkers,
     Reserve,
-    executor_of_final,
     is_due,
-    start_early,
     train_final,
 )
 from netwright.automl.image.paired_gains import PairedGains, compares_trials
@@ -38,7 +37,6 @@ from netwright.automl.time_allocation import (
     FINAL_EXPORT_SECONDS,
     MIN_EXPORT_SECONDS,
     SHORT_IMAGE_SECONDS,
-    n_finals,
 )
 from netwright.data.task import Images, Task
 from netwright.errors import wording
@@ -109,9 +107,7 @@ def run_and_deliver(
     n_ended_before = _n_ended(study)
     left_out: tuple[str, ...] = ()
     if _has_final_training(opened):
-        with closing(
-            executor_of_final(opened, n_finals(budget.seconds, budget.n_workers))
-        ) as final:
+        with closing(FinalWorkers(opened, budget.seconds, budget.n_workers)) as final:
             _run_study(opened, budget, notify, final)
             left_out = _train_final(opened, budget, used_before, final, notify)
     else:
@@ -140,7 +136,7 @@ def _has_final_training(opened: OpenedSearch) -> bool:
 
 
 def _run_study(
-    opened: OpenedSearch, budget: SearchBudget, notify: Callback, final: Executor | None = None
+    opened: OpenedSearch, budget: SearchBudget, notify: Callback, final: FinalWorkers | None = None
 ) -> None:
     """Run the study until its part of the budget is used.
 
@@ -152,7 +148,7 @@ def _run_study(
         opened: a search.
         budget: of all runs.
         notify: called with events.
-        final: the executor of the final training, if there is one.
+        final: the workers of the final training, if there is one.
     """
     study = opened.study
     importing = Thread(target=import_export_libraries, daemon=True)
@@ -168,7 +164,7 @@ def _run_study(
         ):
             importing.start()
             if final is not None:
-                start_early(final)
+                final.start_early(event.trial if isinstance(event, TrialEnded) else None)
         notify(event)
 
     compare = [PairedGains(opened, notify)] if is_compared else []
@@ -200,7 +196,7 @@ def _train_final(
     opened: OpenedSearch,
     budget: SearchBudget,
     used_before: float,
-    executor: Executor,
+    final: FinalWorkers,
     notify: Callback,
 ) -> tuple[str, ...]:
     """Export the best model so far, then train the final one if there is time.
@@ -209,7 +205,7 @@ def _train_final(
         opened: a search of images whose study has run.
         budget: of all runs.
         used_before: seconds that earlier runs have used.
-        executor: runs the final training.
+        final: the workers of the final training.
         notify: called with events.
 
     Returns:
@@ -236,10 +232,10 @@ def _train_final(
     try:
         reason = train_final(
             opened,
-            executor,
+            final.executor,
             deadline,
             budget.n_workers,
-            n_finals(budget.seconds, budget.n_workers),
+            final.n_members,
             notify,
             export_first,
         )

@@ -60,8 +60,10 @@ MIN_FINAL_SECONDS = 3.0
 FINALS_SIDE_BY_SIDE = 2
 """At most so many networks of a final training are trained at a time."""
 _MIN_SECONDS_OF_FINALS = ((1800.0, 4), (300.0, 2))
-"""Seconds in all from which on so many networks are trained, and averaged. Two are at 120 s as good as
-one that has all cores, and at 360 s .011 better on CIFAR-10."""
+_MIN_EPOCHS_OF_TWO_FINALS = 35.0
+"""Seconds in all from which on so many networks are trained, and averaged; and the passes over the rows
+for which one of them would have time if it had all cores. On CIFAR-10 two networks were .011 better than
+one with 40 such passes, and .007 worse with 20."""
 FINAL_JUDGING_SHARE = 0.01
 """Share of a final training for scoring its few rows and saving."""
 FINAL_EXPORT_RATIO, FINAL_EXPORT_SECONDS = 1.0, 1.0
@@ -190,16 +192,24 @@ def comparison_seconds(time: TimeBudget) -> float:
     return _PLANNED_SHARE * time.search
 
 
-def n_finals(seconds: float | None, n_workers: int) -> int:
+def final_seconds(seconds: float) -> float:
+    """Return the seconds of a final training of images, about."""
+    return (1 - _PLANNED_SHARE * image_search_share(seconds, "candidates")) * seconds
+
+
+def n_finals(seconds: float | None, n_workers: int, epochs: float) -> int:
     """Return how many networks the final training of images trains and averages.
 
     Args:
         seconds: wall time in all; None for no time limit.
         n_workers: number of parallel trials.
+        epochs: passes over the rows for which one network has time.
     """
     if seconds is None or n_workers == 1:
         return 1
-    return next((n for minimum, n in _MIN_SECONDS_OF_FINALS if seconds >= minimum), 1)
+    n_in_time = epochs / _MIN_EPOCHS_OF_TWO_FINALS * 2
+    options = (n for minimum, n in _MIN_SECONDS_OF_FINALS if seconds >= minimum and n <= n_in_time)
+    return next(options, 1)
 
 
 def search_seconds(seconds: float, n_columns: int = 0) -> float:

@@ -18,6 +18,7 @@ from netwright.automl.image import final_candidate as module
 from netwright.automl.image.default_configs import SEARCH_WIDTH
 from netwright.automl.image.final_candidate import (
     choose_trial,
+    epochs_of_one,
     final_candidate,
     learns_slowly,
     searches_quality_alone,
@@ -445,3 +446,12 @@ def test_time_of_another_exported_model_is_scaled_by_its_operations() -> None:
     wider = Candidate({"width_1": 16})
     assert slowdown(wider, chosen, exported) == pytest.approx(3 * 2**WIDTH_COST)
     assert slowdown(wider, chosen, replace(exported, metrics={})) == pytest.approx(2**WIDTH_COST)
+
+
+def test_epochs_of_one_network_of_all_cores(image_task: Task) -> None:
+    metrics = {"rows_per_second": 300.0}
+    default = Trial(1, Proposal(Candidate({"width_1": 16})), 0, Status.DONE, metrics)
+    n_rows = len(image_task.train) + len(image_task.validation)
+    expected = 2 * 300.0 / 3**WIDTH_COST * 50 / n_rows
+    assert epochs_of_one(image_task, default, 50.0, 2) == pytest.approx(expected)
+    assert epochs_of_one(image_task, replace(default, metrics={}), 50.0, 2) == 0.0

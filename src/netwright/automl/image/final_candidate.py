@@ -13,6 +13,7 @@ from netwright.automl.image.default_configs import SEARCH_WIDTH
 from netwright.automl.image.rungs import EDIT_OF, have_same_epochs
 from netwright.automl.image.space import WIDTHS
 from netwright.automl.image.validation_scores import PairedGain, paired_gain
+from netwright.data.task import Task
 from netwright.pipelines.models.network import training_rows_per_second
 from netwright.pipelines.pipeline import (
     as_pipeline,
@@ -50,6 +51,8 @@ that of the most frequent class to 1; and that share, after so many epochs and a
 _WIDTH_EXPONENT = 1.4
 """Images per second are proportional to width ** -1.4 (width 16 to 64)."""
 _FINAL_WIDTHS = (16, 24, 32, 48, 64, 96)
+_REFERENCE_WIDTH = 48
+"""Width of the network whose epochs tell whether there is time for more than one."""
 _MAX_TIMED_WIDTHS = 3
 """Networks whose steps are timed: one that the search has trained, then those that should fit."""
 _MAX_TIMING_SHARE = 0.05
@@ -175,6 +178,20 @@ def final_candidate(
         if width == timed_width or time.monotonic() - started_at > _MAX_TIMING_SHARE * seconds:
             break
     return with_width(trial.candidate, width)
+
+
+def epochs_of_one(task: Task, default: Trial, seconds: float, n_workers: int) -> float:
+    """Return how often one network passes over the rows in so many seconds, if it has all cores.
+
+    Args:
+        task: of images.
+        default: the default's trial, of `SEARCH_WIDTH`, on the cores of one worker.
+        seconds: of the training.
+        n_workers: number of workers that share all cores.
+    """
+    rate = default.metrics.get("rows_per_second", 0.0) * n_workers
+    n_rows = len(task.train) + len(task.validation)
+    return rate / _relative_cost(_REFERENCE_WIDTH) * seconds / n_rows
 
 
 def _widest(width: int, rate: float, required_rate: float) -> int:
