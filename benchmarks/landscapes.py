@@ -15,7 +15,6 @@ CSV, and the same command goes on after a kill.
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import math
 import os
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from csv_rows import append_row, read_rows
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
@@ -69,7 +69,7 @@ LENGTH_SCALE = 0.7
 N_REFERENCE = 20_000
 """Random candidates of the mixed space that give size quantiles, the mean and the best candidate."""
 CHECKPOINTS = (5, 10, 20, 50)
-LOSS = Objective("accuracy", "max")
+ACCURACY = Objective("accuracy", "max")
 
 
 def size_of(space: str, candidate: Candidate) -> tuple[float, float]:
@@ -133,7 +133,8 @@ class Landscape:
     @cached_property
     def _cosines(self) -> tuple[Array, Array]:
         """Frequencies (columns, features) and phases (features,): Rahimi and Recht 2007."""
-        rng = np.random.default_rng([self.seed, LANDSCAPES.index(self.kind), len(self.space)])
+        place = LANDSCAPES.index(self.kind), list(SPACES).index(self.space)
+        rng = np.random.default_rng([self.seed, *place])
         sample = self._encode(reference(self.space)[:: max(1, len(reference(self.space)) // 500)])
         distances = ((sample[:, None] - sample[None]) ** 2).sum(-1)
         length = LENGTH_SCALE * math.sqrt(distances.mean())
@@ -186,20 +187,29 @@ def algorithm(name: str, evaluations: int) -> Algorithm:
 
 @dataclass(frozen=True)
 class Run:
-    """A row of the CSV: the regret after each number of `CHECKPOINTS`, and the mean of all."""
+    """A row of the CSV: the regret after each evaluation of the run, and their mean.
+
+    `regrets` has them separated by spaces.
+    """
 
     space: str
     kind: str
     seed: int
     strategy: str
-    regrets: tuple[float, ...]
+    regrets: str
     mean_regret: float
+
+    @property
+    def at_checkpoints(self) -> list[float]:
+        """The regrets after each number of `CHECKPOINTS` that the run has reached."""
+        regrets = self.regrets.split()
+        return [float(regrets[n - 1]) for n in CHECKPOINTS if n <= len(regrets)]
 
 
 def run(space: str, kind: str, seed: int, strategy: str, evaluations: int) -> Run:
     """Run a strategy on a landscape."""
     landscape = Landscape(space, kind, seed)
-    problem = Problem(SPACES[space], [LOSS], knowledge=Sizes(space))
+    problem = Problem(SPACES[space], [ACCURACY], knowledge=Sizes(space))
 
     def measure(candidate: Candidate) -> Metrics:
         return {"accuracy": float(landscape.quality([candidate])[0])}
@@ -210,38 +220,8 @@ def run(space: str, kind: str, seed: int, strategy: str, evaluations: int) -> Ru
     qualities += [max(qualities)] * (evaluations - len(qualities))  # a finished search stays there
     best, mean = landscape.scale
     regret = np.maximum(0.0, (best - np.maximum.accumulate(qualities)) / (best - mean))
-    at = tuple(float(regret[n - 1]) for n in CHECKPOINTS if n <= evaluations)
-    return Run(space, kind, seed, strategy, at, float(regret.mean()))
-
-
-def read(path: Path) -> list[Run]:
-    """Return the rows of a CSV; none if it does not exist."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [
-            Run(
-                row["space"],
-                row["kind"],
-                int(row["seed"]),
-                row["strategy"],
-                tuple(float(cell) for cell in row["regrets"].split()),
-                float(row["mean_regret"]),
-            )
-            for row in csv.DictReader(file)
-        ]
-
-
-def append(path: Path, row: Run) -> None:
-    """Add a row, with a heading to a new file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow(["space", "kind", "seed", "strategy", "regrets", "mean_regret"])
-        regrets = " ".join(f"{regret:.5f}" for regret in row.regrets)
-        writer.writerow([row.space, row.kind, row.seed, row.strategy, regrets, row.mean_regret])
+    regrets = " ".join(f"{each:.5f}" for each in regret)
+    return Run(space, kind, seed, strategy, regrets, float(regret.mean()))
 
 
 def report(runs: Sequence[Run]) -> Iterable[str]:
@@ -255,8 +235,10 @@ def report(runs: Sequence[Run]) -> Iterable[str]:
             values = [r.mean_regret for r in runs if (r.space, r.kind, r.strategy) == here]
             cells.append(f"{np.mean(values):12.3f}" if values else f"{'-':>12}")
         yield f"{space + ', ' + kind:18}" + "".join(cells)
-    for i, n in enumerate(CHECKPOINTS[: min(len(row.regrets) for row in runs)]):
-        means = [np.mean([r.regrets[i] for r in runs if r.strategy == s]) for s in strategies]
+    for i, n in enumerate(CHECKPOINTS[: min(len(row.at_checkpoints) for row in runs)]):
+        means = [
+            np.mean([r.at_checkpoints[i] for r in runs if r.strategy == s]) for s in strategies
+        ]
         yield f"{f'all, {n} evaluations':18}" + "".join(f"{mean:12.3f}" for mean in means)
 
 
@@ -273,20 +255,20 @@ def main() -> None:
     parser.add_argument("--report", type=Path)
     settings = parser.parse_args()
     if settings.report:
-        print(*report(read(settings.report)), sep="\n")
+        print(*report(read_rows(settings.report, Run)), sep="\n")
         return
     names = settings.strategies.split(",")
     if unknown := set(names) - {"default", "no_prior", "random", *PEERS}:
         parser.error(f"strategies must be known, got {', '.join(sorted(unknown))}.")
-    done = {(row.space, row.kind, row.seed, row.strategy) for row in read(settings.out)}
+    done = {(row.space, row.kind, row.seed, row.strategy) for row in read_rows(settings.out, Run)}
     wanted = itertools.product(SPACES, LANDSCAPES, range(settings.draws), names)
     missing = [settings_of for settings_of in wanted if settings_of not in done]
     with ProcessPoolExecutor(settings.workers) as pool:
         futures = [pool.submit(run, *each, settings.evaluations) for each in missing]
         for n, future in enumerate(as_completed(futures), 1):
-            append(settings.out, future.result())
+            append_row(settings.out, future.result())
             print(f"{n} of {len(futures)}", end="\r", flush=True)
-    print(*report(read(settings.out)), sep="\n")
+    print(*report(read_rows(settings.out, Run)), sep="\n")
 
 
 if __name__ == "__main__":

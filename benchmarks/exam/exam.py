@@ -17,13 +17,12 @@ Unseen-Data Challenge). A crash, or more than 10 % and 5 seconds over the time, 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,8 @@ from sklearn.datasets import load_digits
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
+
+from csv_rows import append_row, read_rows  # noqa: E402
 
 from exam.families import FAMILIES, SEED, UNSEEN, Exam, Images, Sources, make_exam  # noqa: E402
 
@@ -135,37 +136,6 @@ def run(system: str, name: str, path: Path, seed: int, limit: float, folder: Pat
     return Run(name, system, seed, limit, seconds, accuracy, error, json.dumps(detail)[:2000])
 
 
-def read(path: Path) -> list[Run]:
-    """The rows of a CSV; none if it does not exist."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [
-            Run(
-                row["set"],
-                row["system"],
-                int(row["seed"]),
-                float(row["limit"]),
-                float(row["seconds"]),
-                float(row["accuracy"]),
-                row["error"],
-                row["detail"],
-            )
-            for row in csv.DictReader(file)
-        ]
-
-
-def append(path: Path, row: Run) -> None:
-    """Add a row, with a heading to a new file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Run)])
-        if is_new:
-            writer.writeheader()
-        writer.writerow(asdict(row))
-
-
 def score(accuracy: float, benchmark: float) -> float:
     """The challenge's score, both given from 0 to 1."""
     reference = min(100 * benchmark, 99.0)
@@ -210,11 +180,11 @@ def main() -> None:
     parser.add_argument("--report", type=Path)
     settings = parser.parse_args()
     if settings.report:
-        print(*report(read(settings.report)), sep="\n")
+        print(*report(read_rows(settings.report, Run)), sep="\n")
         return
     settings.work.mkdir(parents=True, exist_ok=True)
     sources = Sources.load(settings.images)
-    done = {(run.set, run.system, run.seed, run.limit) for run in read(settings.out)}
+    done = {(run.set, run.system, run.seed, run.limit) for run in read_rows(settings.out, Run)}
     for seed in range(settings.seeds):
         for name in settings.sets.split(","):
             path = archive(name, sources, settings.images, settings.work)
@@ -222,9 +192,9 @@ def main() -> None:
                 if (name, system, seed, settings.seconds) in done:
                     continue
                 row = run(system, name, path, seed, settings.seconds, settings.work)
-                append(settings.out, row)
+                append_row(settings.out, row)
                 print(f"{name} {system} {seed}: {row.accuracy:.4f} {row.seconds:.1f} s {row.error}")
-    print(*report(read(settings.out)), sep="\n")
+    print(*report(read_rows(settings.out, Run)), sep="\n")
 
 
 if __name__ == "__main__":

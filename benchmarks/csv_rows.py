@@ -1,0 +1,36 @@
+"""Rows of a benchmark's CSV: frozen dataclasses of texts and numbers, added one at a time."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Row = TypeVar("Row", bound=DataclassInstance)
+
+
+def read_rows(path: Path, kind: type[Row]) -> list[Row]:
+    """The rows of a CSV whose columns are the fields of `kind`; none if it does not exist."""
+    if not path.exists():
+        return []
+    types: dict[str, Any] = get_type_hints(kind)
+    with path.open(newline="") as file:
+        return [
+            kind(**{field.name: types[field.name](row[field.name]) for field in fields(kind)})
+            for row in csv.DictReader(file)
+        ]
+
+
+def append_row(path: Path, row: DataclassInstance) -> None:
+    """Add a row, with a heading to a new file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(row)])
+        if is_new:
+            writer.writeheader()
+        writer.writerow(asdict(row))
