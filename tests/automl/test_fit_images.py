@@ -17,7 +17,7 @@ from netwright.automl.export.delivery import FitResult
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.fit import fit, seconds_used
 from netwright.automl.goal import Goal
-from netwright.automl.image import final_training
+from netwright.automl.image import final_training, final_workers
 from netwright.automl.image.final_record import FinalRecord, is_unfinished
 from netwright.automl.method import Method
 from netwright.automl.search_budget import SearchBudget
@@ -149,7 +149,7 @@ def test_discarded_final_model_leaves_that_of_the_search(
 def test_two_members_are_averaged_in_the_file(
     image_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(final_training, "n_finals", lambda seconds, n_workers, epochs: 2)
+    monkeypatch.setattr(final_workers, "n_finals", lambda seconds, n_workers, epochs: 2)
     outcome = search(image_task, tmp_path / "run", executor=TwoInProcess())
     members = finals(outcome)
     assert len(members) == 2

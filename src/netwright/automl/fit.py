@@ -23,17 +23,16 @@ from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.goal import Goal
 from netwright.automl.image.final_record import FinalRecord
 from netwright.automl.image.final_training import (
-    FinalWorkers,
     Reserve,
     is_due,
     train_final,
 )
+from netwright.automl.image.final_workers import FinalWorkers
 from netwright.automl.image.paired_gains import PairedGains, compares_trials
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
 from netwright.automl.search_budget import SearchBudget
 from netwright.automl.time_allocation import (
-    FINAL_EXPORT_RATIO,
     FINAL_EXPORT_SECONDS,
     MIN_EXPORT_SECONDS,
     SHORT_IMAGE_SECONDS,
@@ -222,12 +221,11 @@ def _train_final(
         start_time = time.monotonic()
         best = export_best(opened, notify)
         elapsed = time.monotonic() - start_time
-        seconds = FINAL_EXPORT_RATIO * max(elapsed, MIN_EXPORT_SECONDS)
+        seconds = FINAL_EXPORT_SECONDS + max(elapsed, MIN_EXPORT_SECONDS)
         if best is None:
-            return Reserve(FINAL_EXPORT_SECONDS + seconds)
+            return Reserve(seconds)
         trial, model = best
-        measure = partial(delivery_prediction_seconds, model, opened.task)
-        return Reserve(FINAL_EXPORT_SECONDS + seconds, trial, measure)
+        return Reserve(seconds, trial, partial(delivery_prediction_seconds, model, opened.task))
 
     try:
         reason = train_final(

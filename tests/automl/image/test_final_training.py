@@ -15,18 +15,12 @@ import pytest
 from netwright.automl.finished_search import ROUND, FinishedSearch, OpenedSearch
 from netwright.automl.goal import Goal
 from netwright.automl.image import final_training
-from netwright.automl.image.final_candidate import epochs_of_one, with_width
+from netwright.automl.image.final_candidate import with_width
 from netwright.automl.image.final_record import FinalRecord, is_unfinished
 from netwright.automl.image.final_split import final_task
-from netwright.automl.image.final_training import (
-    FinalWorkers,
-    Reserve,
-    is_due,
-    train_final,
-)
+from netwright.automl.image.final_training import Reserve, is_due, train_final
 from netwright.automl.open_search import open_search
 from netwright.automl.search_budget import SearchBudget
-from netwright.automl.time_allocation import final_seconds
 from netwright.data.task import Task
 from netwright.files.run_layout import (
     CANDIDATE,
@@ -351,26 +345,6 @@ def test_members_that_have_ended_are_not_trained_again_after_a_kill(opened: Open
     assert first.metrics == second.metrics == {"accuracy": 0.999, "flops": 5.0}
     files = {path.name for path in again.study.trial_folder(first.id).iterdir()}
     assert files.isdisjoint({METRICS, TRAINING_CHECKPOINT})
-
-
-@pytest.mark.parametrize(("epochs_factor", "n_members"), [(1.01, 2), (0.99, 1)])
-def test_two_networks_are_trained_if_one_had_time_for_many_epochs(
-    opened: OpenedSearch, epochs_factor: float, n_members: int
-) -> None:
-    """By the rate of the default, which the first trial or the log tells."""
-    task, default = opened.task, opened.study.trials[0]
-    epochs = epochs_of_one(task, default, final_seconds(360.0), 2)
-    rate = default.metrics["rows_per_second"] * epochs_factor * 35.0 / epochs
-    first = replace(default, metrics={"rows_per_second": rate})
-    workers = FinalWorkers(opened, 360.0, 2)
-    workers.start_early(first)
-    assert workers.n_members == n_members
-    assert workers.executor is opened.study.executor  # in this process
-    workers.start_early(default)
-    assert workers.n_members == n_members
-    from_log = FinalWorkers(opened, 1e7, 2)  # seconds enough for any rate
-    assert from_log.executor is opened.study.executor
-    assert from_log.n_members == 4
 
 
 def test_no_more_members_are_trained_than_asked_for(opened: OpenedSearch) -> None:

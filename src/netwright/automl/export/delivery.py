@@ -39,8 +39,8 @@ from netwright.trials.losses import predicted
 from netwright.trials.metrics import score
 from netwright.trials.trial import Metrics, Status, Trial
 
-_N_TIMED_ROWS = 256
-"""Rows that are predicted to estimate the time for the test data."""
+_N_TIMED_ROWS = 64
+"""Rows that are predicted to estimate the time of a delivery; large images take tens of ms each."""
 _N_EXPORT_ROWS = 1200
 """Rows that are predicted while a model is checked and measured, about."""
 

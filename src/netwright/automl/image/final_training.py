@@ -19,7 +19,6 @@ from typing import NamedTuple
 from netwright.automl.finished_search import ROUND, FinishedSearch, OpenedSearch
 from netwright.automl.image.final_candidate import (
     choose_trial,
-    epochs_of_one,
     final_candidate,
     final_candidates,
     slowdown,
@@ -27,13 +26,7 @@ from netwright.automl.image.final_candidate import (
 from netwright.automl.image.final_record import FinalRecord, is_unfinished
 from netwright.automl.image.final_split import final_task, held_out_by_final
 from netwright.automl.image.validation_scores import validation_scores, z_score
-from netwright.automl.time_allocation import (
-    FINAL_JUDGING_SHARE,
-    FINALS_SIDE_BY_SIDE,
-    MIN_FINAL_SECONDS,
-    final_seconds,
-    n_finals,
-)
+from netwright.automl.time_allocation import FINAL_JUDGING_SHARE, MIN_FINAL_SECONDS
 from netwright.errors import BrokenFile
 from netwright.evaluators.default_evaluators import default_evaluator
 from netwright.files.folder import Folder
@@ -50,24 +43,21 @@ from netwright.report.describe import summary
 from netwright.space.candidate import Candidate
 from netwright.study.journal import trial_seed
 from netwright.study.progress.events import Callback, RunningTrial, StageStarted, Tick
-from netwright.study.workers.executors import Executor, Supervised
+from netwright.study.workers.executors import Executor
 from netwright.study.workers.supervisor import JobResult
 from netwright.trials.trial import FINAL, MADE, Job, Metrics, Proposal, Status, Trial
 
 _MIN_Z_TO_KEEP = -2.0
 """The final model is discarded if it is worse than the search's by two standard errors."""
-_FIRST_TRIAL = 1
-"""Id of the default's trial."""
 _POLL_SECONDS = 0.25
 _MAX_WAITING_SHARE = 0.1
 """Share of the final training's time to wait for its workers before widths are timed."""
-_WARM_UP = "netwright.evaluators.training.train_and_validate:warm_up"
 _MORE_TIME_RATIO = 0.5
 """A finished run is trained again if this share of its last final training's time is left."""
 
 
 class Reserve(NamedTuple):
-    """What tells how much time to keep back for delivery.
+    """Time to keep back for the delivery of the final model, by that of an exported one.
 
     Args:
         export_seconds: of exporting a model.
@@ -101,62 +91,6 @@ def is_due(search: FinishedSearch, seconds_left: float) -> bool:
 def _last_searched(search: FinishedSearch) -> int:
     """Return the id of the last trial of the search."""
     return max((t.id for t in search.trials if t.proposal.origin not in MADE), default=0)
-
-
-class FinalWorkers:
-    """The workers of the final training, which share all cores and memory.
-
-    How many networks are trained depends on how fast the default trains: that is known after the first
-    trial.
-
-    Args:
-        opened: the search.
-        seconds: of the whole run; None without a time limit.
-        n_workers: number of parallel trials of the search.
-
-    Attributes:
-        n_members: number of networks to train.
-    """
-
-    def __init__(self, opened: OpenedSearch, seconds: float | None, n_workers: int) -> None:
-        self._opened, self._seconds, self._n_workers = opened, seconds, n_workers
-        self.n_members = 1
-        self._executor: Executor | None = None
-
-    @property
-    def executor(self) -> Executor:
-        """Their executor; it is decided now, if it was not before, how many workers it has."""
-        if self._executor is None:
-            trials = {trial.id: trial for trial in self._opened.study.trials}
-            self._executor = self._make_executor(trials.get(_FIRST_TRIAL))
-        return self._executor
-
-    def start_early(self, first: Trial | None) -> None:
-        """Start the workers while the search runs.
-
-        Args:
-            first: the default's trial; None if it has not ended.
-        """
-        if self._executor is None:
-            self._executor = self._make_executor(first)
-            if isinstance(self._executor, Supervised):
-                self._executor.start(_WARM_UP)
-
-    def close(self) -> None:
-        """Stop the workers."""
-        if self._executor is not None:
-            self._executor.close()
-
-    def _make_executor(self, first: Trial | None) -> Executor:
-        epochs = 0.0
-        if first is not None and self._seconds is not None:
-            seconds = final_seconds(self._seconds)
-            epochs = epochs_of_one(self._opened.task, first, seconds, self._n_workers)
-        self.n_members = n_finals(self._seconds, self._n_workers, epochs)
-        executor = self._opened.study.executor
-        if not isinstance(executor, Supervised):
-            return executor
-        return executor.divided(min(self.n_members, FINALS_SIDE_BY_SIDE), owns_cores=True)
 
 
 def train_final(

@@ -19,7 +19,8 @@ _MIN_GAIN = 0.05
 _MIN_SECONDS, _MAX_SECONDS = 3.0, 24.0
 """Seconds of steps until the other number is tried: doubled each time that it is slower."""
 _DISTURBED = 2.0
-"""Factor of the time of a step by which the present number is tried again after the least seconds."""
+"""Steps this many times as slow as the number's fastest were disturbed by another program: the other
+number is tried as soon as `_MIN_SECONDS` have passed. A try this many times as slow ends at once."""
 
 
 class AdaptiveThreads:

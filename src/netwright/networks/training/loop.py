@@ -117,8 +117,8 @@ def train(
         train_set = train_set.with_balanced_classes()
     settings = _prepare(module, train_set.inputs[: recipe.batch_size], deadline)
     best = _BestWeights(recipe, module)
-    # dropout draws from the global generator
     adaptive_threads = _adaptive_threads(module, train_set.inputs, settings, deadline)
+    # dropout draws from the global generator
     with torch.random.fork_rng(devices=[]), threads(settings.n_threads):
         torch.manual_seed(seed)
         seconds = _validation_seconds(module, validation_inputs, deadline)
