@@ -44,7 +44,8 @@ earlier where the default leads. On CIFAR-10 34 % of 120 s cost .014 of accuracy
 fixed recipe gains .005 from 120 s to 360 s."""
 SHORT_IMAGE_SECONDS = 45.0
 """Seconds in all below which the workers of the final training start beside the first trial, although
-that slows it down: there is no other time to start them."""
+that slows it down: there is no other time to start them. Nor is there time to find out that other
+programs compute on their cores: below, threads do not keep these busy while they wait."""
 _PLANNED_SHARE = 0.7
 """Share of the search that a comparison may plan with; the rest is for trials that take longer."""
 _IMAGE_SUPERNET_SHARE = 0.6

@@ -187,6 +187,15 @@ def test_without_enough_time_nothing_is_trained(opened: OpenedSearch) -> None:
     assert not finals(opened)
 
 
+def test_nothing_is_trained_if_preparing_has_used_the_time(opened: OpenedSearch) -> None:
+    """Once a job was submitted with a limit of less than no time."""
+    trainer = Trainer(opened.task)
+    reserve = Reserve(0.0, None, lambda: 100.0)
+    assert trained(opened, trainer, time.monotonic() + 50, reserve) == ""
+    assert not trainer.jobs
+    assert not finals(opened)
+
+
 @pytest.mark.parametrize("truth", [0.01, -1.0])
 def test_worse_or_failed_final_model_is_discarded_and_not_tried_again(
     opened: OpenedSearch, truth: float

@@ -70,6 +70,14 @@ def test_workers_share_all_cores_and_may_keep_them_busy(
     workers.close()
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(None, False), (44.0, False), (45.0, True)])
+def test_threads_wait_passively_where_they_could_not_give_way(
+    image_task: Task, seconds: float | None, expected: bool
+) -> None:
+    executor: Any = FinalWorkers(opened(image_task, Supervised(2)), seconds, 2).executor
+    assert executor.limits.owns_cores is expected
+
+
 def test_closing_starts_nothing(image_task: Task) -> None:
     workers = FinalWorkers(opened(image_task, Supervised(2)), 60.0, 2)
     workers.close()

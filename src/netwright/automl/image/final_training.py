@@ -147,6 +147,8 @@ def train_final(
             n_side_by_side,
         )
         deadline -= prediction_seconds * slowdown(candidate, chosen, reserve.exported)
+    if deadline - time.monotonic() < MIN_FINAL_SECONDS:  # on a busy machine all this takes longer
+        return ""
     n_rounds = len({trial.proposal.note.get(ROUND) for trial in search.finals})
     parents = () if chosen is None else (chosen.id,)
     proposal = Proposal(candidate, origin=FINAL, parents=parents, note={ROUND: n_rounds})

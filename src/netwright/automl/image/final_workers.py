@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.image.final_candidate import epochs_of_one
-from netwright.automl.time_allocation import FINALS_SIDE_BY_SIDE, final_seconds, n_finals
+from netwright.automl.time_allocation import (
+    FINALS_SIDE_BY_SIDE,
+    SHORT_IMAGE_SECONDS,
+    final_seconds,
+    n_finals,
+)
 from netwright.study.workers.executors import Executor, Supervised
 from netwright.trials.trial import Trial
 
@@ -69,5 +74,11 @@ class FinalWorkers:
         n_members = n_finals(self._seconds, self._n_workers, epochs)
         executor = self._opened.study.executor
         if isinstance(executor, Supervised):
-            executor = executor.divided(min(n_members, FINALS_SIDE_BY_SIDE), owns_cores=True)
+            n_workers = min(n_members, FINALS_SIDE_BY_SIDE)
+            executor = executor.divided(n_workers, owns_cores=self._may_own_cores)
         return n_members, executor
+
+    @property
+    def _may_own_cores(self) -> bool:
+        """Whether the training is long enough to give way to other programs, and has a clock for it."""
+        return self._seconds is not None and self._seconds >= SHORT_IMAGE_SECONDS
