@@ -87,7 +87,8 @@ def test_fixed_scale_is_no_trained_parameter() -> None:
     n_weights = 16 * 4 * 9
     assert costs(Conv(16), IMAGE).parameters == n_weights + 2 * 16
     assert costs(Conv(16, normalisation="batch_bias"), IMAGE).parameters == n_weights + 16
-    assert costs(Whitening(), IMAGE).parameters == 0
+    n_channels = 2 * 4 * 2 * 2  # the components of 2 x 2 patches and their negatives
+    assert costs(Whitening(), IMAGE).parameters == n_channels  # the bias
 
 
 def test_memory_of_residual_holds_its_input() -> None:

@@ -153,15 +153,15 @@ def test_seconds_count_over_all_runs(space: Any, tmp_path: Path) -> None:
             deadlines.append(job.deadline)
             return super().__call__(job)
 
-    first = make_study(space, tmp_path, evaluator=Slow(0.05)).run(seconds=0.5)
+    first = make_study(space, tmp_path, evaluator=Slow(0.05)).run(seconds=1.5)
     n = len(first.trials)
-    assert 0.4 < first.seconds < 1.5
-    assert 2 <= n < 11
+    assert 1.4 < first.seconds < 4
+    assert 2 <= n < 31
     assert max(deadlines) - min(deadlines) < 0.1  # the end of the study, for each of them
     second = make_study(space, tmp_path, evaluator=Slow(0.05))
     assert second.seconds == pytest.approx(first.seconds)
-    assert len(second.run(seconds=0.5).trials) == n
-    assert len(second.run(seconds=first.seconds + 0.5).trials) > n
+    assert len(second.run(seconds=1.5).trials) == n
+    assert len(second.run(seconds=first.seconds + 1.5).trials) > n
 
 
 class Sleeps(Hill):

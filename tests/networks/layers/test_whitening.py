@@ -11,8 +11,7 @@ from netwright.errors import InfeasibleCandidate
 from netwright.networks.build import build, infer_output_shape
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers import whitening
-from netwright.networks.layers.basic import GlobalPool
-from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.basic import Activation, GlobalPool
 from netwright.networks.layers.linear import Linear
 from netwright.networks.layers.whitening import Whitening
 from netwright.networks.morphism.morph import morph
@@ -32,6 +31,7 @@ def smooth_images(n: int = 300, side: int = 10) -> Tensor:
 
 def initialised(layer: Whitening, images: Tensor) -> nn.Module:
     module = build(layer, tuple(images.shape[1:]))
+    nn.init.zeros_(module.bias)  # so that outputs are what the filters give
     initialize_from_data(module, LabelledData(images, torch.zeros(len(images))), seed=0)
     return module
 
@@ -78,15 +78,20 @@ def test_directions_without_variance_stay_finite() -> None:
 
 def test_filters_copy_pixels_before_images_are_seen() -> None:
     module, x = build(Whitening(max_components=4), (2, 5, 5)), batch((2, 5, 5), 3)
+    nn.init.zeros_(module.bias)
     # the four pixels of a patch of the first channel
     pixels = [x[:, 0, i : i + 4, j : j + 4] for i in (0, 1) for j in (0, 1)]
     torch.testing.assert_close(module(x)[:, :4], torch.stack(pixels, 1))
 
 
 def test_filters_depend_on_images_and_seed_alone() -> None:
-    images, generator_state = smooth_images(), torch.get_rng_state()
-    first, again = initialised(Whitening(), images), initialised(Whitening(), images)
-    assert torch.equal(first.weight, again.weight)
+    images = smooth_images()
+    module = build(Whitening(), (3, 10, 10))
+    generator_state, filters = torch.get_rng_state(), []
+    for _ in range(2):
+        initialize_from_data(module, LabelledData(images, torch.zeros(len(images))), seed=0)
+        filters.append(module.weight.clone())
+    assert torch.equal(*filters)
     assert torch.equal(torch.get_rng_state(), generator_state)
 
 
@@ -102,7 +107,13 @@ def test_child_with_other_components_inherits_the_shared_ones(n_components: int)
     n_shared = min(5, n_components)
     parent_filters, filters = (m[0].weight.unflatten(0, (2, -1)) for m in (parent, child))
     assert torch.equal(filters[:, :n_shared], parent_filters[:, :n_shared])
+    parent_biases, biases = (m[0].bias.unflatten(0, (2, -1)) for m in (parent, child))
+    assert torch.equal(biases[:, :n_shared], parent_biases[:, :n_shared])
     assert inheritance.preserves_function == (n_components > 5)
+    n_new = 2 * (n_components - n_shared)  # a component that the parent has not brings its own bias
+    n_parameters = sum(weight.numel() for weight in child.parameters())
+    n_inherited = inheritance.inherited_share * n_parameters
+    assert n_inherited == pytest.approx(n_parameters - n_new)
     if inheritance.preserves_function:
         torch.testing.assert_close(child.eval()(images), parent.eval()(images))
 
@@ -118,16 +129,19 @@ def test_few_patches_of_all_images_suffice(monkeypatch: pytest.MonkeyPatch) -> N
     torch.testing.assert_close(moments, torch.eye(12), rtol=0, atol=0.4)
 
 
-def test_whitening_is_saved_but_not_trained() -> None:
+def test_bias_is_trained_and_filters_are_not() -> None:
     images = smooth_images(40)
-    network = (Whitening(), Conv(4), GlobalPool(), Linear(2))
+    # nothing normalises what the activation lets through, so that the bias matters
+    network = (Whitening(), Activation("silu"), GlobalPool(), Linear(2))
     module = build(network, (3, 10, 10))
     rows = LabelledData(images, torch.arange(40) % 2)
     initialize_from_data(module, rows, seed=0)
-    assert [*module[0].parameters()] == []
-    filters = module.state_dict()["0.weight"].clone()
+    assert [name for name, _ in module[0].named_parameters()] == ["bias"]
+    filters, biases = module[0].weight.clone(), module[0].bias.detach().clone()
+    assert biases.std() > 0.1  # other components are let through at other contrasts
     train(Training(network, epochs=2, lr=0.1), module, rows, images, lambda out: 0.0, seed=0)
-    assert torch.equal(module.state_dict()["0.weight"], filters)
+    assert torch.equal(module[0].weight, filters)
+    assert (module[0].bias != biases).all()
     loaded = build(network, (3, 10, 10))
     loaded.load_state_dict(module.state_dict())
     torch.testing.assert_close(loaded.eval()(images), module(images))

@@ -145,7 +145,6 @@ def widened(width: int) -> list[tuple[str, Network, Shape]]:
         ),
         ("identity init", (stem(init="identity"), Conv(6, init="identity"), *HEAD), IMAGES),
         ("multiply", (stem(), Multiply(0.5), Conv(6), *HEAD), IMAGES),
-        ("whitening", (Whitening(max_components=width // 2), Conv(6), *HEAD), IMAGES),
         ("after whitening", (Whitening(), Activation("silu"), stem(), *HEAD), IMAGES),
         ("separable", (stem(separable=True), Conv(6, separable=True), *HEAD), IMAGES),
         ("norm", (stem(), Norm(), Activation("gelu"), Conv(6), *HEAD), IMAGES),

@@ -1,4 +1,4 @@
-"""A fixed first convolution that decorrelates the pixels of small patches."""
+"""A first convolution with fixed filters that decorrelate the pixels of small patches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VARIANCE_FLOOR = 5e-4
 
 
 class _Whitening(nn.Module):
-    """The convolution, with fixed filters."""
+    """The convolution: its filters are fixed, its bias is trained."""
 
     weight: Tensor
 
@@ -33,6 +33,9 @@ class _Whitening(nn.Module):
         self.register_buffer("weight", torch.zeros(2 * n_filters, channels, kernel, kernel))
         identity = torch.eye(n_filters, channels * kernel**2)
         self._set_filters(identity)
+        # as of nn.Conv2d; with thresholds of 0 CIFAR-10 is .005 less accurate (4 epochs, 6 seeds)
+        bound = (channels * kernel**2) ** -0.5
+        self.bias = nn.Parameter(torch.empty(2 * n_filters).uniform_(-bound, bound))
 
     def _set_filters(self, filters: Tensor) -> None:
         """Set the filters (n, c k k) and their negatives in place."""
@@ -55,7 +58,7 @@ class _Whitening(nn.Module):
         self._set_filters(scaled.T.flip(0)[:n_filters])
 
     def forward(self, x: Tensor) -> Tensor:
-        convolved: Tensor = nn.functional.conv2d(x, self.weight, stride=self.stride)
+        convolved: Tensor = nn.functional.conv2d(x, self.weight, self.bias, self.stride)
         return convolved
 
 
@@ -64,7 +67,8 @@ class Whitening(Leaf):
     """A convolution with fixed filters that whiten patches of the training images.
 
     Its output channels are the patches' principal components, scaled to variance 1, and their
-    negatives: a network that starts from them learns faster (2404.00498, sec. 3.1). Until
+    negatives: a network that starts from them learns faster (2404.00498, sec. 3.1). A bias for each
+    channel is trained: the contrast from which on an activation lets a component through. Until
     `initialize_from_data` has seen images the filters copy pixels.
 
     Args:
@@ -113,13 +117,14 @@ class Whitening(Leaf):
         if parent_layer.stride != self.stride:
             change = f"stride {self.stride} instead of {parent_layer.stride}"
             transfer.record_change(child.position, change)
-        parent_filters, filters = (
-            built.submodule("", _Whitening).weight.unflatten(0, (2, -1))
-            for built in (parent, child)
-        )  # (2, components, c, k, k): the components and their negatives
-        n_parent, n_child = parent_filters.shape[1], filters.shape[1]
+        parent_module, module = (built.submodule("", _Whitening) for built in (parent, child))
+        n_parent, n_child = len(parent_module.weight) // 2, len(module.weight) // 2
         n_shared = min(n_parent, n_child)
-        filters[:, :n_shared] = parent_filters[:, :n_shared]
-        origin = torch.full((2, n_child), NEW)
+        origin = torch.full((2, n_child), NEW)  # of the components and of their negatives
         origin[:, :n_shared] = torch.arange(2 * n_parent).view(2, n_parent)[:, :n_shared]
-        return ChannelMap(parent.output_shape, child.output_shape, origin.flatten())
+        origin = origin.flatten()
+        inherited = origin != NEW
+        module.weight[inherited] = parent_module.weight[origin[inherited]]
+        module.bias[inherited] = parent_module.bias[origin[inherited]]
+        transfer.inherited_params += int(inherited.sum())  # the filters are no parameters
+        return ChannelMap(parent.output_shape, child.output_shape, origin)
