@@ -17,7 +17,7 @@ from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.benchmarks.table import DecisionColumn, MetricColumns, TableBenchmark
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.network_knowledge import INFEASIBLE_FORM, NetworkKnowledge
-from netwright.networks.layers.basic import GlobalPool, Pool, Skip
+from netwright.networks.layers.basic import GlobalPool, Pool, Skip, Zero
 from netwright.networks.layers.cells import nas_bench_201, nas_bench_201_cell
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
@@ -86,7 +86,8 @@ def test_candidate_without_costs_is_infeasible() -> None:
     assert knowledge.canonical(cell(S, S, S, S, S, S)) == INFEASIBLE_FORM
     able = cell(C1, S, S, S, S, S)
     assert knowledge.canonical(able) != INFEASIBLE_FORM
-    assert knowledge.metrics(able) == knowledge.scores(able) == {"parameters": 7.0}
+    assert knowledge.metrics(able) == {"parameters": 7.0}
+    assert knowledge.scores(able) == {"parameters": 7.0, "depth": 1.0}
 
 
 def test_features_are_counts_and_subtrees_of_length_one() -> None:
@@ -171,7 +172,8 @@ def test_known_costs_equal_evaluated_costs(image_task: Task, tmp_path: Path) -> 
         said = evaluator(Job(Proposal(candidate), 0, tmp_path))
         assert knowledge.metrics(candidate) == said
         assert set(said) == set(evaluator.metrics)
-        assert knowledge.scores(candidate) == {"parameters": said["parameters"]}
+        sizes = {name: said[name] for name in ("parameters", "flops")}
+        assert knowledge.scores(candidate) == sizes | {"depth": 3.0}
 
 
 def test_the_size_is_one_of_the_features(image_task: Task) -> None:
@@ -208,12 +210,14 @@ def test_knowledge_is_cached() -> None:
 # Tables
 
 
-def table(folder: Path, **options: Any) -> TableBenchmark:
+def table(folder: Path, more: Mapping[str, Any] | None = None, **options: Any) -> TableBenchmark:
+    """A row for each of three options; none for those of `more`."""
+    more = more or {}
     rows = ["op,accuracy,params,hint"]
     rows += [f"{i},{0.5 + i / 10},{10 * i + 1},{i}" for i in range(3)]
     (folder / "t.csv").write_text("\n".join(rows))
     space: Space[Any] = Space(
-        (OneOf({"a": Conv(4), "b": Conv(8), "c": Skip(), "d": Pool()}), GlobalPool())
+        (OneOf({"a": Conv(4), "b": Conv(8), "c": Skip(), **more}), GlobalPool())
     )
     metrics = {
         name: MetricColumns.of(column)
@@ -231,7 +235,44 @@ def test_table_knowledge_has_costs_only(tmp_path: Path) -> None:
     knowledge = table(tmp_path, costs=("parameters",)).knowledge
     assert knowledge.metrics(of("b")) == {"parameters": 11.0}
     assert table(tmp_path).knowledge.metrics(of("b")) == {}
-    assert knowledge.canonical(of("d")) == INFEASIBLE_FORM  # no row of it
+
+
+def test_a_cell_without_a_row_that_cannot_be_built_is_infeasible(tmp_path: Path) -> None:
+    dead = Graph({"out": Node({"in": Zero()})})
+    knowledge = table(tmp_path, {"dead": dead}, costs=("parameters",)).knowledge
+    assert knowledge.canonical(of("dead")) == INFEASIBLE_FORM
+    assert knowledge.metrics(of("a")) == {"parameters": 1.0}
+
+
+def test_costs_with_gaps_are_refused_since_they_would_tell_what_the_table_lacks(
+    tmp_path: Path,
+) -> None:
+    knowledge = table(tmp_path, {"d": Pool()}, costs=("parameters",)).knowledge
+    for option in ("a", "d"):
+        with pytest.raises(InputError, match=r"columns that every candidate has.*none of 0='d'"):
+            knowledge.canonical(of(option))
+    measured = table(tmp_path, {"d": Pool()}).knowledge
+    assert measured.canonical(of("d")) != INFEASIBLE_FORM
+    assert measured.metrics(of("a")) == {}
+
+
+def test_costs_may_be_a_function_of_the_candidate(tmp_path: Path) -> None:
+    def layers(candidate: Candidate, network: Any) -> Metrics:
+        return {"layers": float(len(network))}
+
+    knowledge = table(tmp_path, {"d": Pool()}, costs=layers).knowledge
+    assert knowledge.metrics(of("d")) == {"layers": 2.0}
+    with pytest.raises(InputError, match="a function where several candidates share a row"):
+        table(tmp_path, costs=("parameters",), identify=lambda candidate: {"0": "a"})
+
+
+def test_candidates_that_share_a_row_are_the_same(tmp_path: Path) -> None:
+    def first_letter(candidate: Candidate) -> Mapping[str, Value]:
+        return {"0": "a" if candidate.values["0"] in ("a", "b") else candidate.values["0"]}
+
+    knowledge = table(tmp_path, identify=first_letter).knowledge
+    assert knowledge.canonical(of("a")) == knowledge.canonical(of("b"))
+    assert knowledge.canonical(of("a")) != knowledge.canonical(of("c"))
 
 
 def test_prior_scores_are_scores_but_not_costs(tmp_path: Path) -> None:
@@ -239,7 +280,7 @@ def test_prior_scores_are_scores_but_not_costs(tmp_path: Path) -> None:
         return {"size": float(len(network))}
 
     knowledge = table(tmp_path, costs=("parameters",), compute_prior_scores=sizes).knowledge
-    assert knowledge.scores(of("a")) == {"size": 2.0}
+    assert knowledge.scores(of("a")) == {"size": 2.0, "depth": 1.0}
     assert knowledge.metrics(of("a")) == {"parameters": 1.0}
 
 

@@ -61,7 +61,13 @@ def test_prior_scores_may_be_negative(image_task: Task) -> None:
     knowledge = ZeroCost(IMAGES, image_task, rows=8).knowledge
     candidate = IMAGES.default()
     found = knowledge.scores(candidate)
-    assert set(found) == {"az_expressivity", "az_progressivity", "az_trainability", "flops"}
+    assert set(found) == {
+        "az_expressivity",
+        "az_progressivity",
+        "az_trainability",
+        "flops",
+        "depth",
+    }
     assert min(found.values()) < 0
     assert all(np.isfinite(group).all() for group in knowledge.features([candidate]))
     jacov = ZeroCost(IMAGES, image_task, scores=("jacov",), rows=8).knowledge
@@ -74,7 +80,7 @@ def test_search_gets_zero_cost_scores_as_prior_scores(image_task: Task) -> None:
     small, large = (
         IMAGES.fix({"network.0.channels": n, "network.1.channels": 4}).default() for n in (2, 16)
     )
-    assert set(knowledge.scores(small)) == {"nwot", "flops"}
+    assert set(knowledge.scores(small)) == {"nwot", "flops", "depth"}
     assert knowledge.scores(large)["flops"] == knowledge.metrics(large)["flops"]
     assert knowledge.scores(large)["nwot"] > knowledge.scores(small)["nwot"]
     problem = Problem(IMAGES, (Objective("accuracy", "max"),), knowledge=knowledge)

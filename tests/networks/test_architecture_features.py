@@ -10,12 +10,13 @@ import pytest
 
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.architecture_features import canonical_text, find_networks, network_features
-from netwright.networks.interfaces.layer import Leaf
+from netwright.networks.interfaces.layer import Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.basic import Activation, GlobalPool, Norm, Pool, Skip, Zero
 from netwright.networks.layers.blocks import MBConv, Residual
 from netwright.networks.layers.cells import darts, nas_bench_201
 from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.downsampling import Downsample
 from netwright.networks.layers.graph import Graph, Node
 from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
@@ -169,3 +170,36 @@ def test_different_descriptions_have_different_texts() -> None:
         }
     )
     assert len({canonical_text(space.fill(candidate)) for candidate in space}) == space.size == 8
+
+
+def test_layers_that_do_nothing_and_nesting_do_not_count() -> None:
+    one = canonical_text((Conv(8), Conv(8)))
+    assert canonical_text((Conv(8), (Skip(), Conv(8)), Skip())) == one
+    assert canonical_text(((Conv(8),), (), (Conv(8),))) == one
+    assert canonical_text((Conv(8), Conv(8), Conv(8))) != one
+    assert canonical_text((Conv(8),)) == canonical_text(Conv(8))
+    assert canonical_text(Skip()) == canonical_text((Skip(), (Skip(),)))
+    # inside other layers, too, but x + x is not x
+    assert canonical_text(Residual((Skip(), Conv(8)))) == canonical_text(Residual(Conv(8)))
+    assert canonical_text(Residual(Skip())) != canonical_text(Skip())
+    # what changes the shape does something; a tuple of numbers is a setting
+    assert canonical_text((Downsample(8), Conv(8))) != canonical_text(Conv(8))
+    assert canonical_text({"sizes": (3,)}) != canonical_text({"sizes": 3})
+
+
+def test_the_space_of_nas_bench_macro_has_3969_networks() -> None:
+    """Su et al. 2021 (2103.11922): 8 layers in stages of 2, 3 and 3; the first of each changes the
+    shape, so that its identity is a projection."""
+
+    def layer(channels: int, stride: int, first: bool) -> Network:
+        nothing: Network = Conv(channels, 1, stride) if first else Skip()
+        return OneOf(nothing, MBConv(channels, 3, 3, stride), MBConv(channels, 6, 5, stride))
+
+    layers = [
+        layer(channels, stride if i == 0 else 1, first=i == 0)
+        for n_layers, channels, stride in ((2, 64, 1), (3, 128, 2), (3, 256, 2))
+        for i in range(n_layers)
+    ]
+    space: Space[object] = Space((Conv(32), *layers, GlobalPool(), Linear()))
+    assert space.size == 3**8
+    assert len({canonical_text(space.fill(candidate)) for candidate in space}) == 3969

@@ -20,6 +20,7 @@ from netwright.interfaces.strategy import Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer, OneOf
 from netwright.space.space import Space
+from netwright.strategies.bayesian.search import Bayesian
 from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.study.journal import trial_seed
@@ -561,6 +562,53 @@ def test_a_strategy_is_given_what_the_evaluator_knows_beforehand(space: Any) -> 
     assert (given[0].space, given[0].objectives) == (space, (LOSS, COST))
     assert given[2].fidelities == ()
     assert given[2].knowledge.metrics(space.default()) == {}
+
+
+def test_the_weights_of_prior_beliefs_are_explained(space: Any, tmp_path: Path) -> None:
+    class Sizes(DefaultKnowledge):
+        def scores(self, candidate: Candidate) -> Metrics:
+            return {"parameters": float(candidate.values["x"])}  # type: ignore[arg-type]
+
+    def bayesian(run: Path) -> Study[Any]:
+        return make_study(space, run, objectives=[LOSS], strategy=Bayesian(), knowledge=Sizes())
+
+    study = bayesian(tmp_path)
+    assert study.explain_prior() == {}
+    study.run(trials=9)
+    weights = study.explain_prior()
+    assert weights.keys() == {"loss"}
+    assert weights["loss"].keys() == {"none", "parameters"}
+    assert sum(weights["loss"].values()) == pytest.approx(1)
+    assert bayesian(tmp_path).explain_prior() == weights  # opened again
+    assert make_study(space, strategy=RandomSearch()).run(trials=3).explain_prior() == {}
+
+
+def test_strategies_do_not_hear_of_scores_on_test_data(space: Any, tmp_path: Path) -> None:
+    heard: list[set[str]] = []
+
+    class Tested(Hill):
+        metrics = ("loss", "cost", "test_loss")
+
+        def __call__(self, job: Job) -> Metrics:
+            return {**super().__call__(job), "test_loss": 0.5}
+
+    class Listening:
+        def __init__(self, problem: Problem) -> None:
+            self._strategy = RandomSearch()(problem)
+
+        def ask(self, n: int, rng: np.random.Generator) -> Sequence[Proposal]:
+            return self._strategy.ask(n, rng)
+
+        def tell(self, trial: Trial) -> None:
+            heard.append({*trial.metrics})
+            self._strategy.tell(trial)
+
+    for trials in (3, 5):  # the second replays the log
+        study = make_study(space, tmp_path, evaluator=Tested(), strategy=Listening)
+        study.run(trials=trials)
+    assert {"loss", "cost"} in heard
+    assert not any("test_loss" in names for names in heard)
+    assert all(trial.metrics["test_loss"] == 0.5 for trial in study.trials)
 
 
 def test_metrics_of_an_evaluators_own_are_named_in_text(space: Any) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from netwright.bench.oracle import TableOracle
 from netwright.interfaces.strategy import Algorithm, Problem, Strategy
 from netwright.space.candidate import Candidate
-from netwright.trials.trial import Metrics, Proposal, Status, Trial
+from netwright.trials.objective import searched_metrics
+from netwright.trials.trial import Metrics, Proposal, Status, Trial, as_told
 
 _MAX_INFEASIBLE_IN_A_ROW = 1000
 """Consecutive candidates missing from the table after which a run ends."""
@@ -60,6 +61,7 @@ def run_strategy(algorithm: Algorithm, oracle: TableOracle, seed: int) -> Iterat
     """
     settings = oracle.settings
     strategy = algorithm(make_problem(oracle))
+    searched = searched_metrics(settings.search, settings.limits)
     incumbents = _Incumbents(oracle)
     seen: Counter[tuple[Candidate, float]] = Counter()
     cost, clock, reached, infeasible_in_a_row = 0.0, 0.0, False, 0
@@ -81,7 +83,7 @@ def run_strategy(algorithm: Algorithm, oracle: TableOracle, seed: int) -> Iterat
         ended = replace(
             trial, status=Status.DONE if metrics else Status.INFEASIBLE, metrics=metrics
         )
-        overhead_ms = 1000 * (ask_seconds + _tell(strategy, trial, ended))
+        overhead_ms = 1000 * (ask_seconds + _tell(strategy, trial, as_told(ended, searched)))
         if metrics:
             incumbents.update(proposal.candidate, fidelity, metrics)
             reached = reached or incumbents.reach_optimum(proposal.candidate, fidelity)

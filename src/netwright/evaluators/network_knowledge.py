@@ -18,6 +18,7 @@ from netwright.networks.architecture_features import (
     NetworkFeatures,
     canonical_text,
     find_networks,
+    network_depth,
     network_features,
 )
 from netwright.networks.interfaces.layer import Layer
@@ -59,13 +60,16 @@ class NetworkKnowledge:
         compute_costs: metrics of a candidate and its filled description that need no evaluation.
             May raise InfeasibleCandidate.
         compute_prior_scores: scores of a filled description, higher for better candidates. By
-            default the number of parameters, if it is among the costs. May raise
-            InfeasibleCandidate.
+            default parameters and FLOPs, if they are among the costs. May raise
+            InfeasibleCandidate. The depth is added, if the space has a network.
+        form_of: canonical form of a candidate, where a benchmark decides which are the same; None
+            for that of its networks and settings.
     """
 
     space: Space[Any]
     compute_costs: Callable[[Candidate, Any], Metrics]
     compute_prior_scores: Callable[[Any], Metrics] | None = None
+    form_of: Callable[[Candidate], str] | None = None
     _cache: dict[Candidate, CandidateKnowledge] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -118,8 +122,11 @@ class NetworkKnowledge:
             scores = (
                 self.compute_prior_scores(description)
                 if self.compute_prior_scores
-                else _parameter_count(metrics)
+                else _sizes(metrics)
             )
+            networks = list(find_networks(description))
+            if networks:
+                scores = {**scores, "depth": float(sum(map(network_depth, networks)))}
         except InfeasibleCandidate:
             canonical = INFEASIBLE_FORM
         log_scores = {  # scores other than sizes may be negative
@@ -127,6 +134,8 @@ class NetworkKnowledge:
             for name, score in scores.items()
         }
         features = features._replace(counts={**features.counts, **log_scores})
+        if self.form_of is not None and canonical != INFEASIBLE_FORM:
+            canonical = self.form_of(candidate)
         return CandidateKnowledge(canonical, tuple(map(_hash_counts, features)), metrics, scores)
 
 
@@ -137,8 +146,8 @@ def _contains(description: object, kind: type) -> bool:
     return any(_contains(child, kind) for _, child in children(description))
 
 
-def _parameter_count(metrics: Metrics) -> Metrics:
-    return {"parameters": metrics["parameters"]} if "parameters" in metrics else {}
+def _sizes(metrics: Metrics) -> Metrics:
+    return {name: metrics[name] for name in ("parameters", "flops") if name in metrics}
 
 
 def _features_of(description: object) -> NetworkFeatures:

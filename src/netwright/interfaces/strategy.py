@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -23,7 +23,8 @@ class Strategy(Protocol):
     A strategy's whole state is what it has been told: a study is resumed by telling a new strategy
     the log. So `ask` must be pure: it depends only on what was told, on `n` and on `rng`.
 
-    It may be a `StrategyWithParents` or a `PreparedStrategy`, too; what wraps another hands both on.
+    It may be a `StrategyWithParents`, a `PreparedStrategy` or a `StrategyWithPrior`, too; what wraps
+    another hands all of these on.
     """
 
     def ask(self, n: int, rng: RNG) -> Sequence[Proposal]:
@@ -64,6 +65,21 @@ class PreparedStrategy(Strategy, Protocol):
     def preparation(self) -> Preparation | None:
         """The preparation to run before the first proposal, or None."""
         ...
+
+
+class StrategyWithPrior(Strategy, Protocol):
+    """A strategy that weighs what is believed of candidates before any is evaluated."""
+
+    @property
+    def prior_weights(self) -> Mapping[str, Mapping[str, float]]:
+        """Objective -> source of belief -> how far the trials let it be trusted, from 0 to 1."""
+        ...
+
+
+def prior_weights(strategy: Strategy) -> Mapping[str, Mapping[str, float]]:
+    """Return how far a strategy trusts each source of prior belief; empty if it declares none."""
+    declared: Mapping[str, Mapping[str, float]] = getattr(strategy, "prior_weights", {})
+    return declared
 
 
 def potential_parents(strategy: Strategy) -> Iterable[int]:

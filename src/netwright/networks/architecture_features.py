@@ -93,8 +93,52 @@ def network_features(network: Network) -> NetworkFeatures:
     return NetworkFeatures(paths, subtrees, counts)
 
 
+def network_depth(network: Network) -> int:
+    """Return the number of weighted layers on the longest path through a filled network.
+
+    Layers that are cheap to run (activations, pooling, skips) do not count; a block without layers
+    of its own, such as `MBConv`, counts once.
+
+    Raises:
+        InfeasibleCandidate: A graph has no path from its input to its output.
+    """
+    return _depth(network, {})
+
+
+def _depth(network: Network, depths: dict[int, int]) -> int:
+    """Return the depth; `depths` caches it by identity, as shared layers occur many times."""
+    if id(network) in depths:
+        return depths[id(network)]
+    if isinstance(network, Graph):
+        depth = _graph_depth(network, depths)
+    elif isinstance(network, tuple):
+        depth = sum(_depth(layer, depths) for layer in network)
+    elif isinstance(network, Leaf):
+        depth = 0 if network.cheap_to_run else 1
+    else:
+        inner = [child for _, child in children(network) if _is_network(child)]
+        depth = sum(_depth(child, depths) for child in inner) if inner else 1
+    depths[id(network)] = depth
+    return depth
+
+
+def _graph_depth(graph: Graph, depths: dict[int, int]) -> int:
+    longest = dict.fromkeys(graph.inputs, 0)
+    for name, sources in graph.live().items():
+        node = graph.nodes[name]
+        longest[name] = _depth(node.then, depths) + max(
+            longest[source] + _depth(node.inputs[source], depths) for source in sources
+        )
+    return longest[graph.output]
+
+
 def canonical_text(description: object) -> str:
-    """Return one text for all equal filled descriptions; isomorphic graphs count as equal."""
+    """Return one text for all equal filled descriptions.
+
+    Isomorphic graphs count as equal, and sequences that differ in layers that do nothing, or in how
+    they are nested: ``(Conv(8), (Skip(), Conv(8)))`` is ``(Conv(8), Conv(8))``. A layer that changes
+    the shape, such as a strided `Downsample`, always counts.
+    """
     return _canonical_text(description, {})
 
 
@@ -104,6 +148,11 @@ def _canonical_text(description: object, texts: dict[int, str]) -> str:
         return texts[id(description)]
     if isinstance(description, Graph):
         text = f"<{canonical(description)}>"
+    elif isinstance(description, Skip) or (
+        isinstance(description, tuple) and _is_network(description)
+    ):
+        layers = [_canonical_text(layer, texts) for layer in _effective_layers(description)]
+        text = layers[0] if len(layers) == 1 else f"({','.join(layers)})"
     elif isinstance(description, Leaf) or not (fields := list(children(description))):
         return repr(description)
     else:
@@ -114,6 +163,15 @@ def _canonical_text(description: object, texts: dict[int, str]) -> str:
         text = f"{name}({inside})"
     texts[id(description)] = text
     return text
+
+
+def _effective_layers(network: Network) -> Iterator[Network]:
+    """Yield the layers of nested sequences in order, without those that do nothing."""
+    if isinstance(network, tuple):
+        for layer in network:
+            yield from _effective_layers(layer)
+    elif network != Skip():
+        yield network
 
 
 def _flatten(network: Network, sequence: list[str], graphs: dict[int, Graph]) -> None:
@@ -156,7 +214,7 @@ def _append(
     operations: list[_Operation], network: Network, sources: tuple[int, ...]
 ) -> tuple[int, ...]:
     """Append an operation unless it does nothing; return what feeds the next one."""
-    if network == Skip() or network == ():
+    if not any(True for _ in _effective_layers(network)):
         return sources
     operations.append(_Operation(repr(network), sources))
     return (len(operations) - 1,)

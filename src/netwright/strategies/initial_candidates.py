@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from netwright.errors import InputError, expected
@@ -16,6 +16,7 @@ from netwright.interfaces.strategy import (
     Strategy,
     potential_parents,
     preparation,
+    prior_weights,
     searches,
 )
 from netwright.space.candidate import Candidate
@@ -95,6 +96,10 @@ class InitialCandidatesStrategy:
     @property
     def potential_parents(self) -> Iterable[int]:
         return potential_parents(self._strategy)
+
+    @property
+    def prior_weights(self) -> Mapping[str, Mapping[str, float]]:
+        return prior_weights(self._strategy)
 
     @property
     def preparation(self) -> Preparation | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,22 @@ from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.selection import violation
-from netwright.trials.trial import BASELINE, FINAL, MADE, Proposal, Status, Trial
+from netwright.trials.trial import BASELINE, FINAL, MADE, Proposal, Status, Trial, as_told
 
 
 class ReplayableStrategy:
     """A strategy and the number of log events it has seen; a later run replays only the rest."""
 
     def __init__(
-        self, strategy: Strategy, space: Space[Any], should_tell: Callable[[Trial], bool]
+        self,
+        strategy: Strategy,
+        space: Space[Any],
+        should_tell: Callable[[Trial], bool],
+        searched: Collection[str] = (),
     ) -> None:
         check_strategy_methods(strategy)
         self.strategy, self._space = strategy, space
-        self._should_tell = should_tell
+        self._should_tell, self._searched = should_tell, searched
         self.n_events = 0
         self.n_tells = 0
 
@@ -39,11 +43,11 @@ class ReplayableStrategy:
         return checked_proposals(self.strategy, self._space, n, rng)
 
     def tell(self, trial: Trial) -> None:
-        """Count an event of the log, and tell it to the strategy if `should_tell`."""
+        """Count an event of the log, and tell it to the strategy if `should_tell`; see `as_told`."""
         self.n_events += 1
         if self._should_tell(trial):
             self.n_tells += 1
-            self.strategy.tell(trial)
+            self.strategy.tell(as_told(trial, self._searched))
 
 
 class Journal:

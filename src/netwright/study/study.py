@@ -34,6 +34,7 @@ from netwright.interfaces.strategy import (
     Problem,
     Strategy,
     preparation,
+    prior_weights,
     searches,
 )
 from netwright.space.candidate import Candidate
@@ -60,7 +61,7 @@ from netwright.study.storage.run_manifest import RunManifest, new_run_hint
 from netwright.study.storage.store import Store
 from netwright.study.workers.executors import Executor, Supervised
 from netwright.trials.ensemble import EnsembleSpec
-from netwright.trials.objective import Limit, Objective
+from netwright.trials.objective import Limit, Objective, searched_metrics
 from netwright.trials.objective import limits as as_limits
 from netwright.trials.objective import objectives as as_objectives
 from netwright.trials.pareto import pareto_front
@@ -186,6 +187,27 @@ class Study(Generic[D]):
     def best(self) -> Trial | None:
         """The trial within the limits that is best in the first objective, or None."""
         return self._front[0] if self._front else None
+
+    def explain_prior(self) -> dict[str, dict[str, float]]:
+        """Return how far the strategy trusts what was believed before any trial, by the trials so far.
+
+        Returns:
+            Objective -> source of belief, such as "parameters", or "none" -> its weight; the weights
+            of an objective sum to 1. Empty before the first model, and for strategies that use no
+            prior belief.
+
+        Raises:
+            RunError: the folder cannot be read.
+        """
+        replayable = self._replayable
+        if self._algorithm and not replayable.n_events and Store.has_study(self.folder):
+            replayable = self._untold_strategy()
+            with Store.open_read_only(self.folder) as store:
+                events = store.events()
+            for event in events:
+                replay(replayable, event, self.folder)
+        weights = prior_weights(replayable.strategy)
+        return {objective: dict(by_source) for objective, by_source in weights.items()}
 
     def trial_folder(self, trial_id: int) -> Path:
         """Return the path of a trial's folder, with the files that its evaluator left.
@@ -435,7 +457,8 @@ class Study(Generic[D]):
         strategy = self._given_strategy
         if self._algorithm:
             strategy = self._algorithm(self._problem)
-        return ReplayableStrategy(cast("Strategy", strategy), self.space, self._is_told)
+        searched = searched_metrics(self.objectives, self.limits)
+        return ReplayableStrategy(cast("Strategy", strategy), self.space, self._is_told, searched)
 
     def _is_told(self, trial: Trial) -> bool:
         """Return whether the strategy is told; baselines need not be candidates of the space."""

@@ -205,3 +205,8 @@ def limits(
     if not isinstance(several, Sequence):
         raise InputError(expected(what, "a list of limits", texts))
     return tuple(parse_limit(text, what, measured) for text in several)
+
+
+def searched_metrics(objectives: Sequence[Objective], limits: Sequence[Limit]) -> frozenset[str]:
+    """Return the metrics that objectives and limits are about."""
+    return frozenset({o.metric for o in objectives} | {limit.metric for limit in limits})

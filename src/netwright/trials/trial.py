@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
@@ -126,3 +126,17 @@ class Trial:
         """The value of the decision at the root of the space, such as ``lightgbm``; else empty."""
         root = self.candidate.values.get(FAMILY)
         return root if isinstance(root, str) else ""
+
+
+def as_told(trial: Trial, searched: Collection[str]) -> Trial:
+    """Return a trial as a strategy hears of it: without scores on test data.
+
+    Args:
+        trial: of a study or a benchmark.
+        searched: metrics of objectives and limits, which are told whatever their names.
+    """
+    hidden = [name for name in trial.metrics if name.startswith("test_") and name not in searched]
+    if not hidden:
+        return trial
+    metrics = {name: trial.metrics[name] for name in trial.metrics if name not in hidden}
+    return replace(trial, metrics=metrics)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ import netwright.strategies.bayesian.search as module
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.network_knowledge import NetworkKnowledge
 from netwright.interfaces.knowledge import DefaultKnowledge, Knowledge
-from netwright.interfaces.strategy import Problem
+from netwright.interfaces.strategy import Problem, prior_weights
 from netwright.networks.architecture_features import network_features
 from netwright.networks.layers.cells import nas_bench_201_cell
 from netwright.space.candidate import Candidate, Value
@@ -25,6 +25,7 @@ from netwright.space.space import Space
 from netwright.strategies.bayesian import candidate_pools as pools
 from netwright.strategies.bayesian.posterior import Posterior
 from netwright.strategies.bayesian.search import Bayesian
+from netwright.strategies.random import RandomSearch
 from netwright.testing import best_loss, simulate
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import hypervolume
@@ -105,21 +106,43 @@ def nearest(rows: NDArray[np.float64]) -> float:
     return float(differ.min(1).mean())
 
 
-def test_startup_trials_have_high_prior_scores_and_are_spread_out() -> None:
+def test_first_third_and_fifth_trial_have_high_prior_scores_and_are_spread_out() -> None:
     knowledge = Fake(scores=lambda v: {"size": total(v)})
-    apart, likewise = [], []
+    liked, others, apart, likewise = [], [], [], []
     for seed in range(12):
         first = started(run(distance_to_target, 5, knowledge=knowledge, seed=seed))
         assert {trial.proposal.origin for trial in first} == {"initial"}
         rows = np.array([digits(trial.candidate.values) for trial in first])
-        assert rows.sum(1).min() >= 11  # the mean of all is 9, a tenth have 12 and more
-        apart.append(nearest(rows))
+        liked += [*rows[::2].sum(1)]
+        others += [*rows[1::2].sum(1)]
+        apart.append(nearest(rows[::2]))
         # as many, drawn at random among those that the prior likes as much
         rng = np.random.default_rng(seed)
         draws = [digits(OPTIONS.sample(rng).values) for _ in range(1000)]
         top = np.array(sorted(draws, key=lambda row: -row.sum())[:100])
-        likewise += [nearest(top[rng.choice(100, 5, replace=False)]) for _ in range(50)]
+        likewise += [nearest(top[rng.choice(100, 3, replace=False)]) for _ in range(50)]
+    assert min(liked) >= 11  # the mean of all is 9, a tenth have 12 and more
+    assert np.mean(others) < 10.5
     assert np.mean(apart) > np.mean(likewise) + 0.1
+
+
+@pytest.mark.parametrize("knows_costs", [True, False])
+def test_startup_trials_of_a_front_come_from_all_parts_of_the_range_of_costs(
+    *, knows_costs: bool
+) -> None:
+    knowledge = (
+        Fake(metrics=lambda v: {"cost": total(v)})
+        if knows_costs
+        else Fake(scores=lambda v: {"parameters": total(v)})
+    )
+    for seed in range(4):
+        log = started(run(traded, 5, knowledge=knowledge, objectives=(LOSS, COST), seed=seed))
+        costs = [total(trial.candidate.values) for trial in log]
+        assert costs == sorted(costs)
+        # random candidates cost 1 to 17: five equal parts of that, or of its logarithm
+        assert costs[0] <= 5
+        assert costs[4] >= 10
+        assert len(set(costs)) >= 4
 
 
 def test_without_the_prior_startup_trials_are_uniform() -> None:
@@ -131,19 +154,66 @@ def test_without_the_prior_startup_trials_are_uniform() -> None:
     assert np.mean([total(trial.candidate.values) for trial in first]) < 10.5
 
 
-def test_a_good_prior_helps_and_a_misleading_one_hardly_hurts() -> None:
-    right = Fake(scores=lambda v: {"hint": float((digits(v) == TARGET).sum())})
-    wrong = Fake(scores=lambda v: {"hint": float((digits(v) != TARGET).sum())})
+RIGHT = Fake(scores=lambda v: {"hint": float((digits(v) == TARGET).sum())})
+WRONG = Fake(scores=lambda v: {"hint": float((digits(v) != TARGET).sum())})
+UNRELATED = Fake(scores=lambda v: {"hint": float(int(Candidate(v).key, 16) % 1000)})
 
-    def needed(knowledge: Knowledge | None, **settings: bool) -> float:
+
+def test_a_good_prior_helps_and_a_misleading_one_hardly_hurts() -> None:
+    def needed(loss: float, knowledge: Knowledge | None, **settings: bool) -> float:
         runs = (
             run(distance_to_target, 20, knowledge=knowledge, seed=s, **settings) for s in range(4)
         )
+        return float(np.mean([trials_until(events, loss) for events in runs]))
+
+    without = {loss: needed(loss, None) for loss in (0.0, 2.0)}
+    assert needed(2.0, RIGHT) < 0.7 * without[2.0]  # one letter is wrong
+    assert needed(0.0, RIGHT) < 0.9 * without[0.0]
+    for misleading in (WRONG, UNRELATED):
+        assert needed(0.0, misleading) < 1.3 * without[0.0]
+
+
+def weights_after(knowledge: Knowledge, n_trials: int) -> Mapping[str, float]:
+    """Source -> weight, by a strategy that was told random trials."""
+    strategy = Bayesian()(Problem(OPTIONS, (LOSS,), knowledge=knowledge))
+    for trial in simulate(RandomSearch()(Problem(OPTIONS, (LOSS,))), distance_to_target, n_trials):
+        strategy.tell(trial)
+    return prior_weights(strategy)["loss"]
+
+
+def test_a_source_earns_its_weight() -> None:
+    right, unrelated = weights_after(RIGHT, 20), weights_after(UNRELATED, 20)
+    assert right.keys() == {"none", "hint"}
+    assert sum(right.values()) == pytest.approx(1)
+    assert right["hint"] > 0.75
+    assert unrelated["hint"] < 0.3
+    # what foretells the other way round is as good, once that has been learnt
+    few, many = (weights_after(WRONG, n)["hint"] for n in (3, 20))
+    assert few < 0.5 < many
+
+
+def test_every_sixth_proposal_trusts_no_belief() -> None:
+    log = started(run(distance_to_target, 20, knowledge=RIGHT))
+    notes = [trial.proposal.note for trial in log]
+    assert [i for i, note in enumerate(notes) if "prior" in note] == [10, 16]
+    for note in (*notes[5:10], *notes[11:16]):
+        assert note["prior loss none"] + note["prior loss hint"] == pytest.approx(1, abs=0.002)  # type: ignore[operator]
+    assert not any(notes[:5])
+    without = started(run(distance_to_target, 20, knowledge=RIGHT, prior=False))
+    assert not any(trial.proposal.note for trial in without)
+
+
+def test_a_users_belief_is_tried_first_and_doubted_if_it_is_wrong() -> None:
+    right = {str(i): "abcd"[place] for i, place in enumerate(TARGET.astype(int))}
+    wrong = {path: "a" if letter != "a" else "d" for path, letter in right.items()}
+
+    def needed(**settings: Any) -> float:
+        runs = [run(distance_to_target, 25, seed=seed, **settings) for seed in range(3)]
         return float(np.mean([trials_until(events, 0.0) for events in runs]))
 
-    without = needed(wrong, prior=False)
-    assert needed(right) < 0.7 * without
-    assert needed(wrong) < 1.5 * without
+    assert needed(prior=right) <= 5
+    assert needed(prior={"0": right["0"], "1": right["1"]}) < needed()
+    assert needed(prior=wrong) < 1.5 * needed()
 
 
 # What need not be paid for twice
@@ -300,7 +370,7 @@ def test_a_known_second_objective_enlarges_the_front(monkeypatch: pytest.MonkeyP
                 run(traded, 30, knowledge=knowledge, objectives=(LOSS, COST), seed=seed),
                 ("loss", "cost"), (0.0, 18.0),
             )
-            for seed in range(2)
+            for seed in range(4)
         ]))  # fmt: skip
 
     with_known_cost = mean(Fake(metrics=known_total))
@@ -365,8 +435,8 @@ def distance_between_proposals(seed: int, *, ignore_pending: bool) -> float:
         strategy.tell(trial)
     if ignore_pending:
         plain = strategy._propose_from_model  # type: ignore[attr-defined]
-        strategy._propose_from_model = lambda batch, rng: plain(  # type: ignore[attr-defined]
-            replace(batch, chosen=[]), rng
+        strategy._propose_from_model = lambda batch, n_started, rng: plain(  # type: ignore[attr-defined]
+            replace(batch, chosen=[]), n_started, rng
         )
     asked = [proposal.candidate for proposal in strategy.ask(6, np.random.default_rng(seed))]
     assert len(set(asked)) == 6
@@ -489,3 +559,10 @@ def test_trials_without_cells_do_not_break_the_model() -> None:
 def test_invalid_settings_are_errors() -> None:
     with pytest.raises(InputError, match="n_startup_trials must be at least 1, got 0"):
         Bayesian(n_startup_trials=0)
+    with pytest.raises(InputError, match="prior must be True, False or a mapping, got 'lr'"):
+        Bayesian(prior=cast("Any", "lr"))
+    with pytest.raises(InputError, match="confidence must be between 0 and 1, got 1"):
+        Bayesian(prior={"x": 0.5}, confidence=1)
+    with pytest.raises(InputError, match="prior must be about decisions of the space, got 'z'"):
+        Bayesian(prior={"z": 0.5})(Problem(NUMBERS, (LOSS,)))
+    assert hash(Bayesian(prior={"x": 0.5})) == hash(Bayesian(prior={"x": 0.5}))

@@ -98,43 +98,17 @@ def test_the_kernel_is_a_sum_of_products_of_views() -> None:
     assert np.diag(whole) == pytest.approx(kernel.variance)
 
 
-def test_leave_one_out_means_equal_refits() -> None:
-    train_views, kernel, n = views(10, 3), random_kernel(3), 10
-    rng = np.random.default_rng(3)
-    y, mean = rng.normal(size=n), rng.normal(size=n)
-    leave_one_out = GaussianProcess(kernel, train_views, y, mean).leave_one_out_means()
-    for i in range(n):
-        rest = np.delete(np.arange(n), i)
-        without = GaussianProcess(
-            kernel, [view.select_rows(rest) for view in train_views], y[rest], mean[rest]
-        )
-        refitted, _ = without.predict(
-            [view.select_rows(np.array([i])) for view in train_views], mean[i : i + 1]
-        )
-        assert leave_one_out[i] == pytest.approx(refitted[0])
-
-
-def test_without_noise_the_process_interpolates_its_targets() -> None:
+def test_what_is_left_of_the_variance_equals_the_textbook() -> None:
     train_views, kernel = views(8), random_kernel(0)
-    exact = Kernel(kernel.terms, kernel.scales, np.append(kernel.theta[:-1], math.log(1e-6)))
-    rng = np.random.default_rng(0)
-    y, mean = rng.normal(size=8), rng.normal(size=8)
-    process = GaussianProcess(exact, train_views, y, mean)
-    predicted, std = process.predict(train_views, mean)
-    assert predicted == pytest.approx(y, abs=0.01)
-    assert std.max() < 0.01
-
-    def moved(by: float) -> list[View]:
-        return [
-            View(tuple(block + by for block in view.blocks), is_matern=view.is_matern)
-            for view in train_views
-        ]
-
-    near, far, very_far = (process.predict(moved(by), mean) for by in (0.05, 0.5, 100.0))
-    assert (std < near[1]).all()
-    assert near[1].mean() < far[1].mean()
-    assert very_far[1] == pytest.approx(math.sqrt(exact.variance))  # back to the prior
-    assert very_far[0] == pytest.approx(mean)
+    process = GaussianProcess.at(kernel, train_views)
+    other_views = views(5, seed=1)
+    cross = process.cross(other_views)
+    covariance = kernel.target_covariance(train_views)
+    by_other = kernel.covariance(train_views, other_views)  # (8, 5)
+    explained = by_other.T @ np.linalg.solve(covariance, by_other)
+    assert cross.variance == pytest.approx(kernel.variance - np.diag(explained))
+    assert process.factor @ cross.whitened == pytest.approx(by_other)
+    assert process.factor @ process.inverse_factor == pytest.approx(np.eye(8), abs=1e-9)
 
 
 def test_five_trials_give_no_extreme_hyperparameters() -> None:
@@ -160,11 +134,9 @@ def test_length_scales_show_which_columns_matter() -> None:
 def test_equal_candidates_are_handled() -> None:
     train_views = [View((np.ones((6, 2)),))]
     fitted = fit_kernel(train_views, np.arange(6) - 2.5, [(0,)])
-    mean, std = GaussianProcess(fitted, train_views, np.arange(6) - 2.5, np.zeros(6)).predict(
-        train_views, np.zeros(6)
-    )
-    assert mean == pytest.approx(np.zeros(6), abs=1e-6)
-    assert np.isfinite(std).all()
+    cross = GaussianProcess.at(fitted, train_views).cross(train_views)
+    assert np.isfinite(cross.whitened).all()
+    assert np.isfinite(cross.variance).all()
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -176,10 +148,9 @@ def test_constant_columns_change_nothing(seed: int) -> None:
     x, y = View((rng.integers(0, 3, size=(n, 3)).astype(float),)), rng.normal(size=n)
     assert not squared_distances(alike.blocks[0], alike.blocks[0]).any()
     random_kernel = fit_kernel([x, alike], y, ((0,), (1,)))
-    mean, std = GaussianProcess(random_kernel, [x, alike], y, np.zeros(n)).predict(
-        [x, alike], np.zeros(n)
-    )
-    assert np.isfinite([*mean, *std]).all()
+    cross = GaussianProcess.at(random_kernel, [x, alike]).cross([x, alike])
+    assert np.isfinite(cross.whitened).all()
+    assert np.isfinite(cross.variance).all()
 
 
 def test_cholesky_adds_jitter_to_an_indefinite_covariance() -> None:

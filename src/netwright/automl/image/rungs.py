@@ -9,7 +9,7 @@ strategy proposes what follows, and so it does with counted trials, of which all
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from netwright.automl.image.default_configs import RARE_CLASS_METRICS, image_edits
@@ -22,6 +22,7 @@ from netwright.interfaces.strategy import (
     Strategy,
     potential_parents,
     preparation,
+    prior_weights,
 )
 from netwright.space.candidate import Candidate
 from netwright.strategies.proposal_tracker import known_violation
@@ -115,6 +116,10 @@ class PortfolioRungsStrategy:
     @property
     def potential_parents(self) -> Iterable[int]:
         return potential_parents(self._strategy)
+
+    @property
+    def prior_weights(self) -> Mapping[str, Mapping[str, float]]:
+        return prior_weights(self._strategy)
 
     @property
     def preparation(self) -> Preparation | None:

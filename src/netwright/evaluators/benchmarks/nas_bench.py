@@ -103,13 +103,18 @@ def nas_bench_201_table(
         fidelities,
         repetition,
         costs=costs,
-        compute_prior_scores=_live_parameters,
+        compute_prior_scores=live_sizes,
     )
 
 
-def _live_parameters(network: Network) -> Metrics:
-    """Return the parameters without dead edges, whose parameters the benchmark counts."""
-    return {"parameters": float(costs_of_network(network, (3, 32, 32), outputs=10).parameters)}
+def live_sizes(network: Network) -> Metrics:
+    """Return parameters and FLOPs of our network of a cell, which a benchmark may count otherwise.
+
+    NAS-Bench-201 counts the parameters of dead edges, too; NAS-Bench-101 divides the channels of a
+    cell among the nodes that its output joins.
+    """
+    network_costs = costs_of_network(network, (3, 32, 32), outputs=10)
+    return {"parameters": float(network_costs.parameters), "flops": float(network_costs.flops)}
 
 
 def _metrics(dataset: str, epochs: int) -> dict[str, MetricColumns]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from netwright.errors import InputError, expected
-from netwright.evaluators.benchmarks.nas_bench import NASBench101Run, read_nas_bench_101
+from netwright.evaluators.benchmarks.nas_bench import NASBench101Run, live_sizes, read_nas_bench_101
 from netwright.evaluators.benchmarks.table import (
     DecisionColumn,
     Fidelities,
@@ -73,7 +73,7 @@ def nas_bench_101_table(
         repetition,
         identify=partial(cell_text, n_inner),
         reader=_read,
-        costs=("parameters",),
+        compute_prior_scores=live_sizes,
     )
 
 

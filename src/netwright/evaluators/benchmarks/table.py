@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 _RowKey = tuple[Value | None, ...]
 """The values of the decisions, in the order of `TableBenchmark.decisions`; None if inactive."""
+ComputeCosts = Callable[[Candidate, Any], Metrics]
+"""A candidate and its filled description -> metrics that are known without an evaluation."""
+_MAX_LISTED_CANDIDATES = 200_000
+"""A space of more candidates is not listed to see whether all have a row."""
 _MAX_DECISIONS_SHOWN = 3
 _MAX_COLUMNS_SHOWN = 12
 """Decisions and columns that an error names."""
@@ -101,7 +105,10 @@ class TableBenchmark:
         repetition: "mean" averages a metric's repetitions; "one" takes the one that the trial's seed
             selects, like a single training.
         filter: column -> value; only rows with these values are used.
-        costs: metrics known without an evaluation, such as parameters, which strategies may use.
+        costs: metrics known without an evaluation, such as parameters, which strategies may use: a
+            function of a candidate and its filled description, or columns that every candidate that
+            can be built has. Where rows are missing only a function will do: strategies would learn
+            from the gaps which candidates the table lacks.
         compute_prior_scores: scores of a filled description; see `NetworkKnowledge`.
         identify: returns the values for the keys of `decisions`, if these are not the candidate's
             own decisions; several candidates may then share a row.
@@ -124,7 +131,7 @@ class TableBenchmark:
     fidelities: Fidelities
     repetition: Literal["mean", "one"] = "mean"
     filter: Mapping[str, Value] = field(default_factory=dict)
-    costs: tuple[str, ...] = ()
+    costs: tuple[str, ...] | ComputeCosts = ()
     compute_prior_scores: Callable[[Any], Metrics] | None = None
     identify: Callable[[Candidate], Mapping[str, Value]] | None = None
     reader: Callable[[Path, Sequence[str]], pd.DataFrame] | None = None
@@ -135,8 +142,13 @@ class TableBenchmark:
         if self.repetition not in ("mean", "one"):
             raise InputError(expected("repetition", "mean or one", self.repetition))
         self._check_columns()
-        if unknown := set(self.costs) - set(self.metrics):
-            raise InputError(expected("costs", "metrics of the table", sorted(unknown)))
+        if not callable(self.costs):
+            if unknown := set(self.costs) - set(self.metrics):
+                raise InputError(expected("costs", "metrics of the table", sorted(unknown)))
+            if self.costs and self.identify:
+                fix = "Give a function of the candidate and its description."
+                rule = "a function where several candidates share a row"
+                raise InputError(expected("costs", rule, list(self.costs), fix))
         if not self.identify:
             self._check_decisions()
 
@@ -188,17 +200,60 @@ class TableBenchmark:
         """The networks' features and the `costs`, with a new cache at each call."""
         from netwright.evaluators.network_knowledge import NetworkKnowledge  # imports torch
 
-        return NetworkKnowledge(self.space, self._costs_of, self.compute_prior_scores)
+        return NetworkKnowledge(
+            self.space, self._costs_of, self.compute_prior_scores, self._form_of
+        )
 
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(fidelities=tuple(self.fidelities), knowledge=self.knowledge)
 
+    @property
+    def _form_of(self) -> Callable[[Candidate], str] | None:
+        """Returns the row's key as the canonical form; None if each candidate has its own row."""
+        identify = self.identify
+        return (
+            None
+            if identify is None
+            else lambda candidate: repr(sorted(identify(candidate).items()))
+        )
+
     def _costs_of(self, candidate: Candidate, description: object) -> Metrics:
+        if callable(self.costs):
+            return self.costs(candidate, description)
         if not self.costs:
             return {}
+        self._check_costs()
         metrics = self.look_up(candidate, required=self.costs)
         return {name: metrics[name] for name in self.costs}
+
+    def _check_costs(self) -> None:
+        """Raise InputError if a candidate that can be built lacks a column of `costs`."""
+        if self._lacks_costs is not None:
+            fix = "Give a function, or leave costs out to have them measured."
+            rule = "columns that every candidate has, or a function"
+            raise InputError(expected("costs", rule, Phrase(self._lacks_costs), fix))
+
+    @cached_property
+    def _lacks_costs(self) -> str | None:
+        """What lacks a column of `costs`; None if every candidate that can be built has all."""
+        assert not callable(self.costs)
+        values = [self._metric_values[1.0][name] for name in self.costs]
+        has_all = ~np.any([np.isnan(each).all(1) for each in values], axis=0)  # (rows,)
+        rows = {key for key, row in self._rows.items() if has_all[row]}
+        if len(rows) == self.space.size:
+            return None
+        if self.space.size > _MAX_LISTED_CANDIDATES:
+            return f"{len(rows)} rows for {self.space.size:g} candidates"
+        missing = (
+            candidate
+            for candidate in self.space
+            if tuple(candidate.values.get(path) for path in self.decisions) not in rows
+        )
+        for candidate in missing:
+            if _can_be_built(self.space.fill(candidate)):
+                return f"none of {_format_decisions(candidate.values.items())}"
+        return None
 
     def __call__(self, job: Job) -> Metrics:
         fidelity = self.round_down_fidelity(job.proposal.fidelity)
@@ -382,7 +437,7 @@ class TableBenchmark:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what was read: each worker reads the file itself."""
-        cached = ("_frame", "_rows", "_metric_values")
+        cached = ("_frame", "_rows", "_metric_values", "_lacks_costs")
         return {name: attribute for name, attribute in self.__dict__.items() if name not in cached}
 
 
@@ -390,6 +445,17 @@ def round_down_fidelity(fidelity: float, fidelities: Collection[float]) -> float
     """Return the highest of the fidelities up to this one, or the lowest of all."""
     up_to = [other for other in fidelities if other <= fidelity + 1e-9]
     return max(up_to) if up_to else min(fidelities)
+
+
+def _can_be_built(description: object) -> bool:
+    """Return whether all graphs of a filled description have a path from input to output."""
+    from netwright.networks.architecture_features import canonical_text  # imports torch
+
+    try:
+        canonical_text(description)
+    except InfeasibleCandidate:
+        return False
+    return True
 
 
 def _are_values_of(decision: Decision, column: Sequence[Value | None]) -> list[bool]:

@@ -20,7 +20,7 @@ from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.strategies.bayesian import candidate_pools as pools
 from netwright.strategies.bayesian.network_ensemble import fit_predict
-from netwright.strategies.bayesian.prior import rank_targets
+from netwright.strategies.bayesian.targets import rank_targets
 from netwright.strategies.proposal_tracker import ProposalTracker
 from netwright.strategies.random import propose_unseen
 from netwright.trials.selection import crowded_order

@@ -1,7 +1,8 @@
 """Gaussian process over candidates, whose kernel is a sum over views of a candidate.
 
 Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning": regression is algorithm 2.1,
-the marginal likelihood and its gradient section 5.4.1, leave-one-out predictions section 5.4.2.
+the marginal likelihood and its gradient section 5.4.1.
+What is expected beforehand is added in `trends`.
 Hyperparameters maximise the posterior under log-normal priors, which keeps the model from being
 overconfident after ten trials. Targets are expected to have mean 0 and variance about 1.
 """
@@ -96,23 +97,31 @@ class _KernelTerms(NamedTuple):
     """For each block: (term, d(term) / d(scaled squared distance)) pairs."""
 
 
+def initial_kernel(views: Views, terms: Sequence[tuple[int, ...]]) -> Kernel:
+    """Return the kernel with the hyperparameters that are likeliest before any target."""
+    raw_distances = _block_distances(views, views)
+    n = len(views[0].blocks[0])
+    scales = np.array([d.sum() / max(n * (n - 1), 1) for d in raw_distances])
+    scales[scales <= 0] = 1.0
+    theta = np.zeros(len(terms) + len(raw_distances) + 1)
+    theta[: len(terms)] = -math.log(len(terms))
+    theta[-1] = _LOG_NOISE_PRIOR_MEAN
+    return Kernel(tuple(terms), scales, theta)
+
+
 def fit_kernel(views: Views, y: Array, terms: Sequence[tuple[int, ...]]) -> Kernel:
     """Return the kernel with the maximum-a-posteriori hyperparameters for targets y (n,)."""
     from scipy.optimize import minimize
 
+    initial = initial_kernel(views, terms)
     raw_distances = _block_distances(views, views)
-    n = len(y)
-    scales = np.array([d.sum() / max(n * (n - 1), 1) for d in raw_distances])
-    scales[scales <= 0] = 1.0
-    distances = [d / s for d, s in zip(raw_distances, scales, strict=True)]
-    prior_mean = np.zeros(len(terms) + len(raw_distances) + 1)
-    prior_mean[: len(terms)] = -math.log(len(terms))
-    prior_mean[-1] = _LOG_NOISE_PRIOR_MEAN
+    distances = [d / s for d, s in zip(raw_distances, initial.scales, strict=True)]
+    prior_mean = initial.theta
     prior_std = np.full(len(prior_mean), _LOG_PRIOR_STD)
     prior_std[-1] = _LOG_NOISE_PRIOR_STD
 
     def negative_log_posterior(theta: Array) -> tuple[float, Array]:
-        kernel = Kernel(tuple(terms), scales, theta)
+        kernel = Kernel(initial.terms, initial.scales, theta)
         loss, gradient = _negative_log_likelihood(kernel, views, distances, y)
         z = (theta - prior_mean) / prior_std
         return loss + 0.5 * float(z @ z), gradient + z / prior_std
@@ -129,7 +138,7 @@ def fit_kernel(views: Views, y: Array, terms: Sequence[tuple[int, ...]]) -> Kern
         bounds=bounds,
         options={"maxiter": _MAX_LBFGS_ITERATIONS},
     )
-    return Kernel(tuple(terms), scales, np.asarray(optimum.x))
+    return Kernel(initial.terms, initial.scales, np.asarray(optimum.x))
 
 
 def _negative_log_likelihood(
@@ -231,49 +240,49 @@ def squared_distances(x: Array, y: Array) -> Array:
 
 
 @dataclass(frozen=True)
+class CrossCovariance:
+    """How m candidates vary with the n of a process.
+
+    Args:
+        whitened: (n, m) The covariances, divided by the process's factor.
+        variance: (m,) What is left of the prior variance, given the n targets.
+    """
+
+    whitened: Array
+    variance: Array
+
+
+@dataclass(frozen=True)
 class GaussianProcess:
-    """A Gaussian process conditioned on targets.
+    """A Gaussian process of mean 0, given the places of its targets.
 
     Args:
         kernel: The fitted kernel.
         views: Views of n candidates.
-        y: (n,) Their targets.
-        mean: (n,) Their prior mean.
+        factor: (n, n) The lower Cholesky factor of the targets' covariance.
     """
 
     kernel: Kernel
     views: Views
-    y: Array
-    mean: Array
+    factor: Array
 
-    @cached_property
-    def _factor(self) -> Array:
-        """The lower Cholesky factor of the targets' covariance."""
-        return robust_cholesky(self.kernel.target_covariance(self.views))
+    @classmethod
+    def at(cls, kernel: Kernel, views: Views) -> GaussianProcess:
+        """Return the process with targets at candidates of these views."""
+        return cls(kernel, views, robust_cholesky(kernel.target_covariance(views)))
 
-    @cached_property
-    def _alpha(self) -> Array:
-        from scipy.linalg import cho_solve
-
-        return np.asarray(cho_solve((self._factor, True), self.y - self.mean))
-
-    def predict(self, views: Views, mean: Array) -> tuple[Array, Array]:
-        """Return the posterior mean and standard deviation (m,), without noise.
-
-        Args:
-            views: Views of m candidates.
-            mean: (m,) Their prior mean.
-        """
+    def whiten(self, columns: Array) -> Array:
+        """Return the factor's inverse times columns (n, k): what is white, if they follow it."""
         from scipy.linalg import solve_triangular
 
-        cross = self.kernel.covariance(views, self.views)  # (m, n)
-        whitened = solve_triangular(self._factor, cross.T, lower=True)  # (n, m)
-        variance = self.kernel.variance - (whitened**2).sum(0)
-        return mean + cross @ self._alpha, np.sqrt(np.maximum(variance, 1e-12))
+        return np.asarray(solve_triangular(self.factor, columns, lower=True))
 
-    def leave_one_out_means(self) -> Array:
-        """Return the predictions (n,) of each target from all others."""
-        from scipy.linalg import cho_solve
+    @cached_property
+    def inverse_factor(self) -> Array:
+        """The inverse (n, n) of the factor."""
+        return self.whiten(np.eye(len(self.factor)))
 
-        inverse = cho_solve((self._factor, True), np.eye(len(self.y)))
-        return np.asarray(self.y - self._alpha / np.diag(inverse))
+    def cross(self, views: Views) -> CrossCovariance:
+        """Return the covariance with m candidates of these views."""
+        whitened = self.whiten(self.kernel.covariance(self.views, views))
+        return CrossCovariance(whitened, self.kernel.variance - (whitened**2).sum(0))

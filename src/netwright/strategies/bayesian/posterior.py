@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,23 +19,24 @@ from netwright.strategies.bayesian.acquisition import (
     expected_improvement,
     normal_cdf,
 )
-from netwright.strategies.bayesian.gaussian_process import GaussianProcess, View
-from netwright.strategies.bayesian.prior import (
-    ComputeCovariance,
-    Prior,
-    constant_trend,
-    generalised_least_squares,
-    least_squares,
-    log_distance_targets,
-    rank_targets,
-    shrunken_slope,
+from netwright.strategies.bayesian.belief_mixture import (
+    COST_SLOPE,
+    NO_BELIEF,
+    QUALITY_SLOPE,
+    BeliefMixture,
+    belief_trends,
 )
+from netwright.strategies.bayesian.beliefs import Beliefs
+from netwright.strategies.bayesian.gaussian_process import CrossCovariance, GaussianProcess, View
 from netwright.strategies.bayesian.surrogates import (
     KernelFeatures,
     Surrogate,
     n_trials_at_refit,
     select_rows,
 )
+from netwright.strategies.bayesian.targets import log_distance_targets, rank_targets
+from netwright.strategies.bayesian.trends import Trend, TrendProcess
+from netwright.trials.metrics import METRICS
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Trial
 
@@ -54,8 +56,6 @@ _FEASIBILITY = "feasible"
 
 Warp = Callable[[Array], Array]
 """Losses (n,) -> targets (n,) for the process."""
-FitTrend = Callable[[Array, Array, ComputeCovariance], tuple[float, float]]
-"""(prior scores (n,), targets (n,), covariance) -> slope and constant of the prior mean."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,16 @@ class SurrogateInputs:
         trials: Finished trials.
         infeasible: Candidates that were infeasible.
         pending: Candidates that are running or were chosen in this batch.
-        prior: Scores known before training.
+        beliefs: What is believed of candidates before training.
+        trusts_beliefs: False to predict as if nothing were believed.
     """
 
     n_prunes: int
     trials: tuple[Trial, ...]
     infeasible: tuple[Candidate, ...]
     pending: tuple[Candidate, ...]
-    prior: Prior
+    beliefs: Beliefs
+    trusts_beliefs: bool = True
 
 
 class SurrogateCache:
@@ -101,8 +103,8 @@ class SurrogateCache:
         inputs: SurrogateInputs,
         candidates: Sequence[Candidate],
         y: Array,
-        prior_scores: Array,
-        slope: float,
+        trends: Sequence[Trend],
+        prior_weights: Array,
     ) -> Surrogate:
         """Return the surrogate of a metric, fitted to the targets y (n,) of the first trials."""
         # the list of infeasible candidates has a maximal length: compare its last one, too
@@ -111,9 +113,8 @@ class SurrogateCache:
         if key not in self._surrogates:
             views = self.features.views(candidates)
             self._surrogates = {k: v for k, v in self._surrogates.items() if k[0] != name}
-            self._surrogates[key] = Surrogate.fit(
-                views, self.features.terms(views), y, prior_scores, slope
-            )
+            terms = self.features.terms(views)
+            self._surrogates[key] = Surrogate.fit(views, terms, y, trends, prior_weights)
         return self._surrogates[key]
 
 
@@ -152,9 +153,7 @@ class Posterior:
         if self.problem.limits and not self._is_within_limits.any():
             return feasibility
         if len(objectives) == 1 and self.modelled_objectives:
-            mean, std, tried_mean = self._predict(views, objectives[0], pool)
-            best = tried_mean[self._is_within_limits].max()
-            return feasibility * expected_improvement(mean, std, best)
+            return feasibility * self._improvement(views, pool)
         if len(objectives) == 2 and len(self.modelled_objectives) == 1:
             return feasibility * self._hypervolume_improvement(views, pool)
         return feasibility * self._scalarized_improvement(views, pool, rng)
@@ -179,31 +178,54 @@ class Posterior:
             # a single optimum needs resolution near the best loss, a front needs it everywhere
             is_single = len(self.problem.objectives) == 1
             warp: Warp = log_distance_targets if is_single else rank_targets
-            fit_trend: FitTrend = generalised_least_squares if is_single else least_squares
-            self._target_models[name] = _TargetModel.fit(self, name, losses, warp, fit_trend)
+            slope = QUALITY_SLOPE if self._is_quality(objective) else COST_SLOPE
+            self._target_models[name] = _TargetModel.fit(
+                self, name, losses, warp, self.inputs.beliefs, slope
+            )
         return self._target_models[name]
+
+    def _is_quality(self, objective: Objective) -> bool:
+        """Return whether what is known of good candidates should foretell an objective."""
+        metric = METRICS.get(objective.metric)
+        return objective == self.problem.objectives[0] if metric is None else bool(metric.kinds)
+
+    @property
+    def prior_weights(self) -> dict[str, dict[str, float]]:
+        """Modelled objective -> source of belief -> how far the trials let it be trusted."""
+        names = (NO_BELIEF, *self.inputs.beliefs.names)
+        return {
+            objective.metric: dict(
+                zip(names, self._target_model(objective).mixture.weights.tolist(), strict=True)
+            )
+            for objective in self.modelled_objectives
+        }
 
     def _predict(
         self, views: list[View], objective: Objective, pool: Sequence[Candidate]
-    ) -> tuple[Array, Array, Array]:
-        """Return mean and standard deviation (m,) of the pool, and the trials' mean (n,)."""
+    ) -> list[_Prediction]:
+        """Return the prediction of each source that counts, and of no belief."""
         target = self._target_model(objective)
+        mixture = target.mixture
+        if not self.inputs.trusts_beliefs:
+            mixture = mixture.sceptical()
         n, k = len(self.candidates), len(self.inputs.pending)
-        prior_mean = target.prior_mean(self.inputs.prior, [*self.inputs.pending, *pool])
         kernel, tried_views = target.surrogate.kernel, select_rows(views, slice(0, n))
-        process = GaussianProcess(kernel, tried_views, target.y, target.mean)
-        tried_mean, _ = process.predict(tried_views, target.mean)
+        # the columns of views are those of the candidates given: all together here
+        tried_process = replace(mixture.processes[0].process, views=tried_views)
+        tried_cross = tried_process.cross(tried_views)
+        tried_means = {i: p.predict(tried_cross, p.trend.basis)[0] for _, p, i in mixture.used}
+        bases = [trend.basis for trend in target.trends_of([*self.inputs.pending, *pool])]
+        process, with_pending = tried_process, mixture
         if k:  # kriging believer (Ginsbourger et al. 2010): pending targets equal predictions
-            pending_mean, _ = process.predict(select_rows(views, slice(n, n + k)), prior_mean[:k])
-            process = GaussianProcess(
-                kernel,
-                select_rows(views, slice(0, n + k)),
-                np.concatenate([target.y, pending_mean]),
-                np.concatenate([target.mean, prior_mean[:k]]),
-            )
-        pool_views = select_rows(views, slice(n + k, n + k + len(pool)))
-        mean, std = process.predict(pool_views, prior_mean[k:])
-        return mean, std, tried_mean
+            pending_cross = tried_process.cross(select_rows(views, slice(n, n + k)))
+            pending_mean = mixture.mean(pending_cross, [basis[:k] for basis in bases])
+            process = GaussianProcess.at(kernel, select_rows(views, slice(0, n + k)))
+            with_pending = mixture.with_targets(process, [b[:k] for b in bases], pending_mean)
+        cross = process.cross(select_rows(views, slice(n + k, n + k + len(pool))))
+        return [
+            _Prediction(weight, *source.predict(cross, bases[i][k:]), tried_means[i])
+            for weight, source, i in with_pending.used
+        ]
 
     def _feasibility(self, views: list[View], pool: Sequence[Candidate]) -> Array:
         """Return the probabilities (m,) of success and of satisfying the modelled limits."""
@@ -213,11 +235,13 @@ class Posterior:
         pool_views = select_rows(views, slice(n + k, n + k + len(pool)))
         for limit in self.modelled_limits:
             for name, margins in _limit_margins(limit, self.inputs.trials):
-                target = _TargetModel.fit(self, name, margins, _standardize_margins, constant_trend)
-                kernel = target.surrogate.kernel
-                process = GaussianProcess(kernel, tried_views, target.y, target.mean)
-                mean, std = process.predict(pool_views, np.full(len(pool), target.mean[0]))
-                probabilities *= normal_cdf(mean / np.sqrt(std**2 + kernel.noise))
+                target = _TargetModel.fit(
+                    self, name, margins, _standardize_margins, Beliefs(), COST_SLOPE
+                )
+                (without_belief,) = target.mixture.processes
+                process = replace(without_belief.process, views=tried_views)
+                cross = process.cross(pool_views)
+                probabilities *= _probability_above_zero(without_belief, cross)
         if self.inputs.infeasible:
             probabilities *= self._success_probability(pool)
         return probabilities
@@ -231,21 +255,22 @@ class Posterior:
         tried = [*self.candidates, *self.inputs.infeasible]
         labels = np.array([1.0] * len(self.candidates) + [-1.0] * len(self.inputs.infeasible))
         views = self.cache.features.views([*tried, *pool])
-        surrogate = self.cache.fit(
-            _FEASIBILITY, self.inputs, tried, labels - labels.mean(), np.zeros(len(tried)), 0.0
-        )
-        process = GaussianProcess(
-            surrogate.kernel,
-            select_rows(views, slice(0, len(tried))),
-            labels,
-            np.full(len(tried), labels.mean()),
-        )
-        mean, std = process.predict(
-            select_rows(views, slice(len(tried), None)), np.full(len(pool), labels.mean())
-        )
-        return normal_cdf(mean / np.sqrt(std**2 + surrogate.kernel.noise))
+        trend = _constant_trend(len(tried))
+        surrogate = self.cache.fit(_FEASIBILITY, self.inputs, tried, labels, [trend], np.ones(1))
+        process = GaussianProcess.at(surrogate.kernel, select_rows(views, slice(0, len(tried))))
+        classifier = TrendProcess(process, trend, labels)
+        pool_views = select_rows(views, slice(len(tried), None))
+        return _probability_above_zero(classifier, process.cross(pool_views))
 
     # Improvements
+
+    def _improvement(self, views: list[View], pool: Sequence[Candidate]) -> Array:
+        """Return the expected improvements (m,) over the best candidate within the limits."""
+        total = np.zeros(len(pool))
+        for weight, mean, std, tried_mean in self._predict(views, self.problem.objectives[0], pool):
+            best = tried_mean[self._is_within_limits].max()
+            total += weight * expected_improvement(mean, std, best)
+        return total
 
     def _hypervolume_improvement(self, views: list[View], pool: Sequence[Candidate]) -> Array:
         """Return the expected hypervolume gains (m,); costs in shares of the range tried."""
@@ -253,14 +278,18 @@ class Posterior:
         (known_objective,) = (
             objective for objective in self.problem.objectives if objective is not modelled
         )
-        mean, std, tried_mean = self._predict(views, modelled, pool)
         tried_costs, pool_costs = self._known_losses(known_objective, pool)
         unwarp = InverseWarp.fit(self._target_model(modelled).y, -self._losses(modelled))
-        points = np.column_stack([tried_costs, unwarp(tried_mean)])
-        front = _non_dominated(points[self._is_within_limits])
         reference = (_REFERENCE_COST, float(np.quantile(unwarp.values, _REFERENCE_QUANTILE)))
-        improvement_over = unwarp.expected_improvement_over(mean, std)
-        return expected_hypervolume_improvement(improvement_over, pool_costs, front, reference)
+        total = np.zeros(len(pool))
+        for weight, mean, std, tried_mean in self._predict(views, modelled, pool):
+            points = np.column_stack([tried_costs, unwarp(tried_mean)])
+            front = _non_dominated(points[self._is_within_limits])
+            improvement_over = unwarp.expected_improvement_over(mean, std)
+            total += weight * expected_hypervolume_improvement(
+                improvement_over, pool_costs, front, reference
+            )
+        return total
 
     def _known_losses(self, objective: Objective, pool: Sequence[Candidate]) -> tuple[Array, Array]:
         """Return known losses of trials (n,) and pool (m,), scaled by the range of the trials."""
@@ -278,10 +307,10 @@ class Posterior:
         draws, tried = [], []
         for objective in self.problem.objectives:
             if objective in self.modelled_objectives:
-                mean, std, tried_mean = self._predict(views, objective, pool)
-                noise = rng.standard_normal(_N_POSTERIOR_DRAWS)[:, None]
-                draws.append(normal_cdf(mean + std * noise))  # (draws, m), in 0..1
-                tried.append(normal_cdf(tried_mean))
+                predictions = self._predict(views, objective, pool)
+                draws.append(normal_cdf(_draws(predictions, rng)))  # (draws, m), in 0..1
+                tried_mean = sum(each.weight * each.tried_mean for each in predictions)
+                tried.append(normal_cdf(np.asarray(tried_mean)))
                 continue
             tried_losses, pool_losses = self._known_losses(objective, pool)
             draws.append(np.broadcast_to(1 - pool_losses, (_N_POSTERIOR_DRAWS, len(pool))))
@@ -292,39 +321,89 @@ class Posterior:
         return np.asarray(gain.mean(0))
 
 
+class _Prediction(NamedTuple):
+    """What a source of belief foretells of the pool, and of the trials.
+
+    Args:
+        weight: How far it is trusted; all sum to 1.
+        mean: (m,) Of the pool.
+        std: (m,) Of the pool.
+        tried_mean: (n,) Of the trials.
+    """
+
+    weight: float
+    mean: Array
+    std: Array
+    tried_mean: Array
+
+
+def _draws(predictions: Sequence[_Prediction], rng: RNG) -> Array:
+    """Draw targets (draws, m) of the pool, each draw from one source."""
+    weights = [prediction.weight for prediction in predictions]
+    # evenly spaced, so that each source has its share of the draws
+    places = (np.arange(_N_POSTERIOR_DRAWS) + rng.random()) / _N_POSTERIOR_DRAWS
+    chosen = np.minimum(np.searchsorted(np.cumsum(weights), places), len(weights) - 1)
+    noise = rng.standard_normal(_N_POSTERIOR_DRAWS)
+    rows = [
+        predictions[i].mean + predictions[i].std * z for i, z in zip(chosen, noise, strict=True)
+    ]
+    return np.array(rows)
+
+
+def _constant_trend(n: int) -> Trend:
+    return belief_trends(np.zeros((0, n)), COST_SLOPE)[0]
+
+
+def _probability_above_zero(process: TrendProcess, cross: CrossCovariance) -> Array:
+    """Return the probabilities (m,) that noisy targets are positive; the trend is a constant."""
+    mean, std = process.predict(cross, np.ones((len(cross.variance), 1)))
+    return normal_cdf(mean / np.sqrt(std**2 + process.process.kernel.noise))
+
+
 @dataclass(frozen=True)
 class _TargetModel:
-    """Targets y (n,) of the trials with their prior mean, and a kernel fitted to the first ones."""
+    """Targets y (n,) of the trials, and the weighted processes that foretell them.
+
+    The kernel is that of the first trials, see `n_trials_at_refit`.
+    """
 
     y: Array
-    mean: Array
     surrogate: Surrogate
-    slope: float
-    constant: float
+    mixture: BeliefMixture
+    beliefs: Beliefs
+    slope: tuple[float, float]
 
     @classmethod
     def fit(
-        cls, posterior: Posterior, name: str, values: Array, warp: Warp, fit_trend: FitTrend
+        cls,
+        posterior: Posterior,
+        name: str,
+        values: Array,
+        warp: Warp,
+        beliefs: Beliefs,
+        slope: tuple[float, float],
     ) -> _TargetModel:
-        """Fit kernel and prior mean to the warped values (n,) of the trials."""
+        """Fit the kernel and the weights to the warped values (n,) of the trials."""
         candidates, cache = posterior.candidates, posterior.cache
-        prior_scores = posterior.inputs.prior.scores_of(candidates)
         n_fit = n_trials_at_refit(len(candidates))
-        fit_y, fit_scores = warp(values[:n_fit]), prior_scores[:n_fit]
-        fit_slope = 0.0 if fit_trend is constant_trend else shrunken_slope(fit_scores, fit_y)
+        scores = beliefs.scores_of(candidates)
+        weights = beliefs.prior_weights
         surrogate = cache.fit(
-            name, posterior.inputs, candidates[:n_fit], fit_y, fit_scores, fit_slope
+            name,
+            posterior.inputs,
+            candidates[:n_fit],
+            warp(values[:n_fit]),
+            belief_trends(scores[:, :n_fit], slope),
+            weights,
         )
-
-        def covariance() -> Array:
-            return surrogate.kernel.target_covariance(cache.features.views(candidates))
-
+        process = GaussianProcess.at(surrogate.kernel, cache.features.views(candidates))
         y = warp(values)
-        slope, constant = fit_trend(prior_scores, y, covariance)
-        return cls(y, slope * prior_scores + constant, surrogate, slope, constant)
+        mixture = BeliefMixture.fit(process, belief_trends(scores, slope), y, weights)
+        return cls(y, surrogate, mixture, beliefs, slope)
 
-    def prior_mean(self, prior: Prior, candidates: Sequence[Candidate]) -> Array:
-        return self.slope * prior.scores_of(candidates) + self.constant
+    def trends_of(self, candidates: Sequence[Candidate]) -> list[Trend]:
+        """Return the trend of no belief and of each source at these candidates."""
+        return belief_trends(self.beliefs.scores_of(candidates), self.slope)
 
 
 def _limit_margins(limit: Limit, trials: Sequence[Trial]) -> list[tuple[str, Array]]:

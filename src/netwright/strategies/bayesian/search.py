@@ -8,7 +8,7 @@ et al. 2021, 2006.07556) and sizes. It is evaluated near the best candidates rat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
@@ -16,13 +16,18 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import check_whole
-from netwright.interfaces.knowledge import DefaultKnowledge
+from netwright.errors import InputError, check_whole, expected
 from netwright.interfaces.strategy import RNG, Problem, Strategy
-from netwright.space.candidate import Candidate
+from netwright.space.candidate import Candidate, Value
 from netwright.strategies.bayesian import candidate_pools as pools
-from netwright.strategies.bayesian.posterior import SurrogateCache, SurrogateInputs
-from netwright.strategies.bayesian.prior import Prior
+from netwright.strategies.bayesian.beliefs import (
+    USER_BELIEF,
+    Beliefs,
+    known_scores,
+    user_score,
+)
+from netwright.strategies.bayesian.posterior import Posterior, SurrogateCache, SurrogateInputs
+from netwright.strategies.bayesian.startup import startup_candidates
 from netwright.strategies.proposal_tracker import ProposalTracker
 from netwright.strategies.random import propose_unseen
 from netwright.trials.selection import constrained_ranks, crowded_order
@@ -35,7 +40,7 @@ _MAX_MODEL_TRIALS, _N_BEST_TRIALS, _N_LATEST_TRIALS = 500, 250, 200
 is bounded."""
 _MIN_MODEL_TRIALS = 2
 _N_REFERENCE_CANDIDATES = 1000
-"""Random candidates among which the prior scores are ranked."""
+"""Random candidates among which sources of belief rank others."""
 _MIN_BASES, _MAX_BASES = 8, 30
 """Best trials whose neighbours are in the pool; with several objectives the whole front."""
 _N_TWO_EDIT_BASES = 3
@@ -43,8 +48,9 @@ _N_TWO_EDIT_BASES = 3
 _N_TWO_EDIT_CANDIDATES, _N_RANDOM_CANDIDATES, _N_PRIOR_CANDIDATES = 150, 400, 200
 _N_REFINEMENTS = 200
 """Perturbations of the numbers of the best candidate, evaluated last."""
-_STARTUP_TOP_SHARE = 0.1
-"""Share of the reference with the highest prior scores, from which the first trials are drawn."""
+_NOTE_DIGITS = 3
+_SCEPTICAL_EVERY = 6
+"""Each of so many proposals of the model trusts no belief."""
 _LOCAL_STEP_PROBABILITY = 0.5
 """Probability of a local-search step while the model lacks skill."""
 
@@ -53,26 +59,42 @@ _LOCAL_STEP_PROBABILITY = 0.5
 class Bayesian:
     """Bayesian optimisation with a Gaussian process over decisions and networks; the default.
 
-    Proposes the candidate with the largest expected improvement. With several objectives: the
+    Proposes the candidate with the largest expected improvement, averaged over what is believed
+    beforehand: nothing, or that a score such as size foretells quality, each weighted by how well it
+    has foretold the trials; every sixth proposal believes nothing. With several objectives: the
     expected hypervolume improvement if one of two is known before evaluation, else random weights
     (ParEGO). While the model predicts nothing, half of the proposals are local-search steps from
     the best candidates.
 
     Args:
-        n_startup_trials: First trials without a model, spread out over candidates with high prior
-            scores. At least 1.
-        prior: Whether to use scores known before evaluation (size, zero-cost scores), which tend
-            to be high for good candidates. They are dropped if they turn out not to be.
+        n_startup_trials: First trials without a model, by turns among the candidates that are
+            believed to be good and among all; with several objectives from all parts of the range
+            of costs. At least 1.
+        prior: Whether to use what is known before evaluation: size, zero-cost scores. Each is a
+            source of belief that the trials have to confirm; half of the weight, and never less than
+            a fifth, stays with no belief. A mapping adds a belief of your own: path of a decision ->
+            the value that you expect to be good.
+        confidence: Weight of your own belief before any trial, between 0 and 1.
 
     Raises:
-        InputError: `n_startup_trials` is below 1 or not a whole number.
+        InputError: A setting is out of range; or, called with a problem, `prior` does not fit its
+            space.
+
+    Example:
+        >>> strategy = Bayesian(prior={"lr": 1e-3}, confidence=0.5)
     """
 
     n_startup_trials: int = 5
-    prior: bool = True
+    prior: bool | Mapping[str, Value] = field(default=True, hash=False)
+    confidence: float = 0.3
 
     def __post_init__(self) -> None:
         check_whole("n_startup_trials", self.n_startup_trials, 1)
+        if not isinstance(self.prior, bool | Mapping):
+            fix = 'Use prior={"lr": 1e-3}.'
+            raise InputError(expected("prior", "True, False or a mapping", self.prior, fix))
+        if not 0 < self.confidence < 1:
+            raise InputError(expected("confidence", "between 0 and 1", self.confidence))
 
     def __call__(self, problem: Problem) -> Strategy:
         """Return a strategy for `problem`."""
@@ -83,7 +105,7 @@ class Bayesian:
 class _Batch:
     """The state of one `ask`: seen candidates and tried forms include those chosen in it."""
 
-    prior: Prior
+    beliefs: Beliefs
     seen: Set[Candidate]
     tried_forms: set[str]
     chosen: list[Candidate] = field(default_factory=list)
@@ -101,7 +123,12 @@ class BayesianStrategy:
         self._running: dict[int, Candidate] = {}
         self._tried_forms: set[str] = set()
         self._first_candidate: Candidate | None = None
-        self._prior: Prior | None = None  # takes a second: made by the first `ask` after a `tell`
+        self._user_score = None
+        if isinstance(settings.prior, Mapping) and settings.prior:
+            self._user_score = user_score(self.space, settings.prior)
+        self._beliefs: Beliefs | None = (
+            None  # takes a second: made by the first `ask` after a `tell`
+        )
         self._n_prunes = 0  # kernels fitted before a pruning are those of other trials
         self._cache = SurrogateCache(problem)
 
@@ -110,7 +137,7 @@ class BayesianStrategy:
 
         def propose(seen: Set[Candidate], n_proposed: int) -> Proposal | None:
             nonlocal batch
-            batch = batch or _Batch(self._current_prior(rng), seen, set(self._tried_forms))
+            batch = batch or _Batch(self._current_beliefs(rng), seen, set(self._tried_forms))
             proposal = self._propose(batch, rng)
             if proposal is not None:
                 batch.chosen.append(proposal.candidate)
@@ -149,55 +176,69 @@ class BayesianStrategy:
     def _order(self) -> list[int]:
         return crowded_order(self._done, self.problem.objectives, self.problem.limits)
 
-    def _current_prior(self, rng: RNG) -> Prior:
-        """Return the prior, a function of the first trial; without trials, a random one."""
+    def _current_beliefs(self, rng: RNG) -> Beliefs:
+        """Return the beliefs, a function of the first trial; without trials, of random candidates."""
         if self._first_candidate is None:
-            return self._make_prior(rng)
-        if self._prior is None:
+            return self._make_beliefs(rng)
+        if self._beliefs is None:
             seed_point = self.space.to_unit(self._first_candidate)
-            self._prior = self._make_prior(_rng_from_point(seed_point))
-        return self._prior
+            self._beliefs = self._make_beliefs(_rng_from_point(seed_point))
+        return self._beliefs
 
-    def _make_prior(self, rng: RNG) -> Prior:
-        """Return a prior whose reference are random candidates, each network once."""
+    def _make_beliefs(self, rng: RNG) -> Beliefs:
+        """Return beliefs whose reference are random candidates, each network once."""
         candidates = pools.sample_candidates(self.space, _N_REFERENCE_CANDIDATES, rng)
         unique = pools.exclude_seen(candidates, set())
         reference = list(pools.distinct(unique, set(), self.knowledge.canonical))
-        knowledge = self.knowledge if self.settings.prior else DefaultKnowledge()
-        return Prior.from_reference(knowledge, reference)
+        scores = {} if self.settings.prior is False else known_scores(self.knowledge, reference)
+        if self._user_score is not None:
+            scores = {**scores, USER_BELIEF: self._user_score}
+        return Beliefs.from_reference(scores, reference, self.settings.confidence)
+
+    @property
+    def prior_weights(self) -> Mapping[str, Mapping[str, float]]:
+        """Modelled objective -> source of belief -> how far the trials let it be trusted."""
+        if len(self._done) < _MIN_MODEL_TRIALS:
+            return {}
+        beliefs = self._current_beliefs(np.random.default_rng(0))
+        return self._cache.posterior(self._surrogate_inputs(beliefs, ())).prior_weights
+
+    def _surrogate_inputs(
+        self, beliefs: Beliefs, pending: tuple[Candidate, ...], *, trusts_beliefs: bool = True
+    ) -> SurrogateInputs:
+        trials, infeasible = tuple(self._done), tuple(self._infeasible)
+        return SurrogateInputs(self._n_prunes, trials, infeasible, pending, beliefs, trusts_beliefs)
 
     def _propose(self, batch: _Batch, rng: RNG) -> Proposal | None:
         n_started = len(self._done) + len(self._running) + len(batch.chosen)
         if n_started < self.settings.n_startup_trials or len(self._done) < _MIN_MODEL_TRIALS:
-            proposal = self._propose_startup(batch, rng)
+            proposal = self._propose_startup(batch, n_started, rng)
         else:
-            proposal = self._propose_from_model(batch, rng)
+            proposal = self._propose_from_model(batch, n_started, rng)
         return proposal or propose_unseen(self.space, batch.seen, rng)
 
-    def _propose_startup(self, batch: _Batch, rng: RNG) -> Proposal | None:
-        """Propose a candidate with a high prior score, far from all tried ones."""
-        prior = batch.prior
-        candidates = self._prefer_allowed(self._untried(prior.reference, batch))
+    def _propose_startup(self, batch: _Batch, n_started: int, rng: RNG) -> Proposal | None:
+        """Propose a candidate far from all tried ones, see `startup_candidates`."""
+        reference = [*batch.beliefs.reference, *self._believed(batch.beliefs.reference)]
+        candidates = self._prefer_allowed(self._untried(reference, batch))
         if not candidates:
             return None
-        if prior and not self._infeasible:
-            scores = prior.scores_of(candidates)
-            n_top = max(1, int(_STARTUP_TOP_SHARE * len(prior.reference)))
-            top = np.argsort(-scores, kind="stable")[:n_top]
-            candidates = [candidates[i] for i in top]
+        beliefs = Beliefs() if self._infeasible else batch.beliefs
+        n_startup = self.settings.n_startup_trials
+        candidates = startup_candidates(self.problem, beliefs, candidates, n_started, n_startup)
         tried = [trial.candidate for trial in self._done]
         taken = [*tried, *self._infeasible, *self._running.values(), *batch.chosen]
         chosen = pools.sample_distant(candidates, taken, self.space.encode, rng)
         return Proposal(chosen, origin="initial")
 
-    def _propose_from_model(self, batch: _Batch, rng: RNG) -> Proposal | None:
+    def _propose_from_model(self, batch: _Batch, n_started: int, rng: RNG) -> Proposal | None:
         """Propose the candidate with the largest acquisition value, its numbers refined."""
         order = self._order()
         pool = self._candidate_pool(batch, order, rng)
         pending = (*self._running.values(), *batch.chosen)
-        inputs = SurrogateInputs(
-            self._n_prunes, tuple(self._done), tuple(self._infeasible), pending, batch.prior
-        )
+        n_of_model = max(0, n_started - self.settings.n_startup_trials) + 1
+        is_sceptical = n_of_model % _SCEPTICAL_EVERY == 0
+        inputs = self._surrogate_inputs(batch.beliefs, pending, trusts_beliefs=not is_sceptical)
         posterior = self._cache.posterior(inputs)
         if posterior.lacks_skill and rng.random() < _LOCAL_STEP_PROBABILITY:
             return self._propose_neighbour(batch, order, rng)
@@ -214,7 +255,8 @@ class BayesianStrategy:
             candidates = self._prefer_allowed([best, *refinements])
             values = posterior.acquisition_values(candidates, rng)
             best = self._best_untried(candidates, values, batch) or best
-        return Proposal(best, origin="model", parents=parents)
+        note = _weights_note(posterior, is_sceptical=is_sceptical) if batch.beliefs else {}
+        return Proposal(best, origin="model", parents=parents, note=note)
 
     @property
     def potential_parents(self) -> set[int]:
@@ -240,7 +282,7 @@ class BayesianStrategy:
         """Return unseen candidates with the ids of their parents, if they are edits of a trial.
 
         One edit from the best trials, two from the very best, random ones, and the reference
-        candidates with the highest prior scores.
+        candidates that each source of belief likes best.
         """
         bases = [self._done[i] for i in order[: self._n_bases()]]
         one_edit = [pools.one_edit_away(self.space, base.candidate, rng) for base in bases]
@@ -255,15 +297,29 @@ class BayesianStrategy:
             for candidate in edits:
                 parents.setdefault(candidate, (base.id,))
         edits_of_all = chain.from_iterable(edits_per_base)
-        candidates = [*edits_of_all, *random, *self._prior_favourites(batch.prior)]
+        candidates = [*edits_of_all, *random, *self._believed_good(batch.beliefs, random)]
         pool = self._prefer_allowed(pools.exclude_seen(candidates, batch.seen))
         return {candidate: parents.get(candidate, ()) for candidate in pool}
 
-    def _prior_favourites(self, prior: Prior) -> list[Candidate]:
-        if not prior:
+    def _believed_good(self, beliefs: Beliefs, random: list[Candidate]) -> list[Candidate]:
+        """Return the reference candidates that each source of belief likes best."""
+        if not beliefs:
             return []
-        best = np.argsort(-prior.reference_scores, kind="stable")[:_N_PRIOR_CANDIDATES]
-        return [prior.reference[i] for i in best]
+        likings = [beliefs.reference_agreement, *beliefs.reference_scores]
+        n_each = _N_PRIOR_CANDIDATES // len(likings)
+        best = {int(i) for liking in likings for i in np.argsort(-liking, kind="stable")[:n_each]}
+        return [*(beliefs.reference[i] for i in sorted(best)), *self._believed(random)]
+
+    def _believed(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """Return candidates with the decisions of the user's belief, where they can have them."""
+        prior = self.settings.prior
+        if not isinstance(prior, Mapping):
+            return []
+        changed = (
+            Candidate({path: prior.get(path, drawn) for path, drawn in candidate.values.items()})
+            for candidate in candidates
+        )
+        return [candidate for candidate in changed if self.space.contains(candidate)]
 
     def _n_bases(self) -> int:
         """Return how many of the best trials have neighbours in the pool: at most the front."""
@@ -289,6 +345,17 @@ class BayesianStrategy:
                 chosen = untried[int(rng.integers(len(untried)))]
                 return Proposal(chosen, origin="neighbour", parents=(base.id,))
         return None
+
+
+def _weights_note(posterior: Posterior, *, is_sceptical: bool) -> dict[str, Value]:
+    """Return the weights of the sources of belief, for a proposal's note."""
+    if is_sceptical:
+        return {"prior": "not used, as in every sixth proposal"}
+    return {
+        f"prior {metric} {source}": round(weight, _NOTE_DIGITS)
+        for metric, weights in posterior.prior_weights.items()
+        for source, weight in weights.items()
+    }
 
 
 def _rng_from_point(point: Array) -> RNG:

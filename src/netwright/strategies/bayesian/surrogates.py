@@ -13,13 +13,16 @@ from netwright.interfaces.knowledge import Knowledge
 from netwright.space.candidate import Candidate
 from netwright.space.choices import NumberChoice
 from netwright.space.space import Space
+from netwright.strategies.bayesian.belief_mixture import BeliefMixture
 from netwright.strategies.bayesian.gaussian_process import (
     GaussianProcess,
     Kernel,
     View,
     fit_kernel,
+    initial_kernel,
 )
-from netwright.strategies.bayesian.prior import rank_correlation
+from netwright.strategies.bayesian.targets import rank_correlation
+from netwright.strategies.bayesian.trends import Trend
 
 Array = NDArray[np.float64]
 
@@ -73,16 +76,16 @@ class Surrogate:
         views: Sequence[View],
         terms: list[tuple[int, ...]],
         y: Array,
-        prior_scores: Array,
-        slope: float,
+        trends: Sequence[Trend],
+        prior_weights: Array,
     ) -> Surrogate:
-        """Fit a kernel to targets y (n,) with prior mean `slope * prior_scores` plus a constant."""
-        residuals = y - slope * prior_scores
-        residuals = residuals - residuals.mean()
-        kernel = fit_kernel(views, residuals, terms)
-        process = GaussianProcess(kernel, views, residuals, np.zeros(len(y)))
-        predicted = process.leave_one_out_means() + slope * prior_scores
-        return cls(kernel, rank_correlation(predicted, y))
+        """Fit a kernel to what the trends, weighted by their evidence, leave of targets y (n,)."""
+        before = GaussianProcess.at(initial_kernel(views, terms), views)
+        explained = BeliefMixture.fit(before, trends, y, prior_weights).trend_at_trials()
+        kernel = fit_kernel(views, y - explained, terms)
+        process = GaussianProcess.at(kernel, views)
+        mixture = BeliefMixture.fit(process, trends, y, prior_weights)
+        return cls(kernel, rank_correlation(mixture.leave_one_out_means(), y))
 
 
 def select_rows(views: Sequence[View], rows: slice) -> list[View]:
