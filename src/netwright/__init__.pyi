@@ -195,6 +195,7 @@ from .interfaces.strategy import Problem as Problem
 from .interfaces.strategy import Strategy as Strategy
 from .strategies.oneshot import OneShot as OneShot
 from .strategies.initial_candidates import InitialCandidates as InitialCandidates
+from .strategies.warm_start import WarmStart as WarmStart
 from .study.progress.events import ModelDelivered as ModelDelivered
 from .study.progress.events import SearchStarted as SearchStarted
 from .study.progress.events import StageStarted as StageStarted

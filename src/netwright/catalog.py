@@ -390,6 +390,7 @@ API: tuple[str, ...] = (
     "interfaces.strategy:Strategy",
     "strategies.oneshot:OneShot",
     "strategies.initial_candidates:InitialCandidates",
+    "strategies.warm_start:WarmStart",
     "study.progress.events:ModelDelivered",
     "study.progress.events:SearchStarted",
     "study.progress.events:StageStarted",

@@ -113,6 +113,7 @@ class Problem:
         knowledge: of candidates before they are evaluated.
         fidelities: the only ones that can be evaluated, ascending to 1; empty for any in (0, 1].
         supernet: makes a shortlist by shared weights; None if the evaluator trains no networks.
+        earlier_trials: finished trials of another search of the same space, perhaps on other data.
     """
 
     space: Space[Any]
@@ -121,6 +122,7 @@ class Problem:
     knowledge: Knowledge = DefaultKnowledge()  # noqa: RUF009  # it has no state
     fidelities: Sequence[float] = ()
     supernet: MakeShortlist | None = None
+    earlier_trials: Sequence[Trial] = ()
 
 
 class Algorithm(Protocol):

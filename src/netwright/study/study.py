@@ -41,8 +41,10 @@ from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.bayesian.search import Bayesian
 from netwright.strategies.no_search import NoSearchStrategy
+from netwright.strategies.warm_start import WarmStart
 from netwright.study.budget import Budget
 from netwright.study.checks import check_study_arguments
+from netwright.study.earlier_trials import WarmStartSource, earlier_trials
 from netwright.study.journal import Journal, ReplayableStrategy, n_budgeted_trials, replay
 from netwright.study.loop import SearchLoop, SearchSettings, shortest_trial_seconds
 from netwright.study.progress.callbacks import Verbose, open_callbacks
@@ -83,6 +85,10 @@ class Study(Generic[D]):
             and limits decide what is measured.
         strategy: an algorithm with its settings, such as ``RegularizedEvolution(population=50)``,
             or a new object with `ask` and `tell`; None for `Bayesian`.
+        warm_start: an earlier search of the same space, perhaps on other data: a study, its run folder,
+            a CSV file or DataFrame, or an Optuna study or storage. At most three of its best
+            candidates are tried first, and the default strategy takes the order of its trials for one
+            more source of prior belief; see `WarmStart`.
         knowledge: what strategies may know of a candidate before it is evaluated; None for the
             evaluator's own.
         objectives: one or several metrics to optimise: ``"accuracy"``, ``"loss:min"`` or
@@ -114,6 +120,7 @@ class Study(Generic[D]):
         *,
         task: Task | None = None,
         strategy: Strategy | Algorithm | None = None,
+        warm_start: WarmStartSource | None = None,
         knowledge: Knowledge | None = None,
         objectives: str | Objective | Sequence[str | Objective],
         limits: str | Limit | Sequence[str | Limit] = (),
@@ -150,6 +157,8 @@ class Study(Generic[D]):
             self._make_shortlist(),
         )
         strategy = strategy or Bayesian()
+        if warm_start is not None:
+            strategy = self._warm_started(strategy, warm_start)
         self._given_strategy: Strategy | None = strategy if is_strategy(strategy) else None
         self._algorithm: Algorithm | None = None if self._given_strategy else as_algorithm(strategy)
         self._replayable = self._untold_strategy()
@@ -425,6 +434,14 @@ class Study(Generic[D]):
         too_late = budget.is_too_late(self.seconds, shortest_trial_seconds(self._trials))
         is_used = no_trials_left or too_late or budget.is_target_reached(self._trials)
         return is_used or self.is_exhausted
+
+    def _warm_started(self, strategy: object, source: WarmStartSource) -> WarmStart:
+        if is_strategy(strategy):
+            fix = "Give its settings, such as Bayesian()."
+            got = Phrase("a strategy that is made already")
+            raise InputError(expected("strategy with warm_start", "an algorithm", got, fix))
+        trials = earlier_trials(source, self.space, self.objectives)
+        return WarmStart(as_algorithm(strategy), trials)
 
     def _check_metrics(self, goals: Sequence[Objective | Limit]) -> None:
         measured = self.evaluator.metrics

@@ -13,7 +13,13 @@ from netwright.interfaces.knowledge import DefaultKnowledge
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, OneOf
 from netwright.space.space import Space
-from netwright.strategies.bayesian.beliefs import USER_BELIEF, Beliefs, known_scores, user_score
+from netwright.strategies.bayesian.beliefs import (
+    USER_BELIEF,
+    Beliefs,
+    Score,
+    known_scores,
+    user_score,
+)
 from netwright.trials.trial import Metrics
 
 
@@ -61,13 +67,18 @@ def test_candidates_without_a_score_rank_last() -> None:
     assert beliefs.scores_of(candidates_at((0, 0), (-1, 5), (3, 3))).argmin(1).tolist() == [1, 1]
 
 
+def column(name: str) -> Score:
+    """The value of a decision as a score."""
+    return lambda some: np.array([float(str(candidate.values[name])) for candidate in some])
+
+
 def test_sources_of_the_same_order_and_constants_are_left_out() -> None:
     reference = candidates_at(*GRID)
     scores = {
-        "size": lambda c: float(c.values["x"]),
-        "squared": lambda c: float(c.values["x"]) ** 2,
-        "constant": lambda c: 1.0,
-        "opposite": lambda c: -float(c.values["x"]),
+        "size": column("x"),
+        "squared": lambda some: column("x")(some) ** 2,
+        "constant": lambda some: np.ones(len(some)),
+        "opposite": lambda some: -column("x")(some),
     }
     assert Beliefs.from_reference(scores, reference).names == ("size", "opposite")
     assert not Beliefs.from_reference({}, reference)
@@ -95,7 +106,7 @@ SPACE = Space({"lr": Float(1e-4, 1e-1, log=True), "kernel": OneOf(3, 5)})
 def test_a_users_guess_has_its_confidence() -> None:
     rng = np.random.default_rng(0)
     reference = [SPACE.sample(rng) for _ in range(50)]
-    scores = {"size": lambda c: float(c.values["lr"]), USER_BELIEF: user_score(SPACE, {"lr": 1e-3})}
+    scores = {"size": column("lr"), USER_BELIEF: user_score(SPACE, {"lr": 1e-3})}
     both = Beliefs.from_reference(scores, reference, confidence=0.4)
     assert both.prior_weights == pytest.approx([0.3, 0.3, 0.4])
     alone = Beliefs.from_reference({USER_BELIEF: scores[USER_BELIEF]}, reference, confidence=0.4)
@@ -106,13 +117,13 @@ def test_a_users_score_falls_with_the_distance_from_the_guess() -> None:
     score = user_score(SPACE, {"lr": 1e-3, "kernel": 5})
 
     def at(lr: float, kernel: int = 5) -> float:
-        return score(Candidate({"lr": lr, "kernel": kernel}))
+        return float(score([Candidate({"lr": lr, "kernel": kernel})])[0])
 
     assert at(1e-3) == 0
     assert 0 > at(2e-3) > at(1e-2) > at(1e-1)
     assert at(1e-2) == pytest.approx(at(1e-4))  # on the scale of the space
     assert at(1e-3, 3) == -1
-    assert score(Candidate({"lr": 1e-3})) == -1  # it has no kernel
+    assert score([Candidate({"lr": 1e-3})]) == [-1]  # it has no kernel
 
 
 @pytest.mark.parametrize(

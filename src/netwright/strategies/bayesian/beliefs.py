@@ -21,11 +21,13 @@ from netwright.space.choices import NumberChoice
 from netwright.space.space import Space
 
 Array = NDArray[np.float64]
-Score = Callable[[Candidate], float]
-"""Higher for better candidates; -inf if nothing is known of one."""
+Score = Callable[[Sequence[Candidate]], Array]
+"""Candidates -> (n,) scores, higher for better ones; -inf if nothing is known of one."""
 
 USER_BELIEF = "belief"
 """Name of the source that is made of a user's guess."""
+EARLIER_TRIALS = "earlier trials"
+"""Name of the source that is made of the trials of another search."""
 _MAX_CORRELATION = 0.999
 """Two sources that order the reference candidates alike, but for this, are one."""
 _SIZES = ("parameters", "flops", "depth")
@@ -38,7 +40,7 @@ class Belief:
 
     Args:
         name: Of the score.
-        score: Of a candidate.
+        score: Of candidates.
         reference: (r,) The scores of the reference candidates, rising.
     """
 
@@ -48,7 +50,7 @@ class Belief:
 
     def quantiles(self, candidates: Sequence[Candidate]) -> Array:
         """Return the share of the reference below each candidate (n,), ties by half; in (0, 1)."""
-        values = np.array([self.score(candidate) for candidate in candidates])
+        values = self.score(candidates)
         below = np.searchsorted(self.reference, values, "left")
         below = below + np.searchsorted(self.reference, values, "right")
         return np.asarray((below / 2 + 0.5) / (len(self.reference) + 1))
@@ -82,8 +84,7 @@ class Beliefs:
         sources: list[Belief] = []
         orders: list[Array] = []
         for name, score in scores.items():
-            values = np.array([score(candidate) for candidate in reference])
-            belief = Belief(name, score, np.sort(values))
+            belief = Belief(name, score, np.sort(score(reference)))
             order = belief.quantiles(reference) - 0.5
             norm = float(np.linalg.norm(order - order.mean()))
             if not norm:
@@ -160,7 +161,7 @@ def known_scores(knowledge: Knowledge, candidates: Sequence[Candidate]) -> dict[
     """Return the scores that are known of any of these candidates, by name."""
 
     def score(name: str) -> Score:
-        return lambda candidate: knowledge.scores(candidate).get(name, -np.inf)
+        return lambda some: np.array([knowledge.scores(c).get(name, -np.inf) for c in some])
 
     names = {name for candidate in candidates for name in knowledge.scores(candidate)}
     sizes = [name for name in _SIZES if name in names]
@@ -198,4 +199,6 @@ def user_score(space: Space[Any], guess: Mapping[str, Value]) -> Score:
             return float(decided != guess[path])
         return (decision.to_unit(decided) - decision.to_unit(guess[path])) ** 2
 
-    return lambda candidate: -sum(distance(path, candidate) for path in guess)
+    return lambda candidates: (
+        -np.array([sum(distance(path, candidate) for path in guess) for candidate in candidates])
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from itertools import chain
 
@@ -21,13 +22,16 @@ from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate, Value
 from netwright.strategies.bayesian import candidate_pools as pools
 from netwright.strategies.bayesian.beliefs import (
+    EARLIER_TRIALS,
     USER_BELIEF,
     Beliefs,
+    Score,
     known_scores,
     user_score,
 )
 from netwright.strategies.bayesian.posterior import Posterior, SurrogateCache, SurrogateInputs
 from netwright.strategies.bayesian.startup import startup_candidates
+from netwright.strategies.bayesian.transfer import transferred_score
 from netwright.strategies.proposal_tracker import ProposalTracker
 from netwright.strategies.random import propose_unseen
 from netwright.trials.selection import constrained_ranks, crowded_order
@@ -72,8 +76,8 @@ class Bayesian:
             of costs. At least 1.
         prior: Whether to use what is known before evaluation: size, zero-cost scores. Each is a
             source of belief that the trials have to confirm; half of the weight, and never less than
-            a fifth, stays with no belief. A mapping adds a belief of your own: path of a decision ->
-            the value that you expect to be good.
+            a fifth, stays with no belief. So are the trials of a `WarmStart`. A mapping adds a belief
+            of your own: path of a decision -> the value that you expect to be good.
         confidence: Weight of your own belief before any trial, between 0 and 1.
 
     Raises:
@@ -185,12 +189,20 @@ class BayesianStrategy:
             self._beliefs = self._make_beliefs(_rng_from_point(seed_point))
         return self._beliefs
 
+    @cached_property
+    def _transferred_score(self) -> Score | None:
+        """What the earlier trials say of the first objective."""
+        earlier = self.problem.earlier_trials
+        return transferred_score(self._cache.features, earlier, self.problem.objectives[0])
+
     def _make_beliefs(self, rng: RNG) -> Beliefs:
         """Return beliefs whose reference are random candidates, each network once."""
         candidates = pools.sample_candidates(self.space, _N_REFERENCE_CANDIDATES, rng)
         unique = pools.exclude_seen(candidates, set())
         reference = list(pools.distinct(unique, set(), self.knowledge.canonical))
         scores = {} if self.settings.prior is False else known_scores(self.knowledge, reference)
+        if self.settings.prior is not False and self._transferred_score is not None:
+            scores = {**scores, EARLIER_TRIALS: self._transferred_score}
         if self._user_score is not None:
             scores = {**scores, USER_BELIEF: self._user_score}
         return Beliefs.from_reference(scores, reference, self.settings.confidence)

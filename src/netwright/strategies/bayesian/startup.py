@@ -45,8 +45,8 @@ def startup_candidates(
     if not beliefs or index % 2:
         return list(candidates)
     if index == 0 and (user := beliefs.user) is not None:
-        scores = [user.score(candidate) for candidate in candidates]
-        return [candidates[int(i)] for i in np.flatnonzero(np.array(scores) == max(scores))]
+        scores = user.score(candidates)
+        return [candidates[int(i)] for i in np.flatnonzero(scores == scores.max())]
     liking = beliefs.agreement(candidates)
     n_top = max(1, int(_TOP_SHARE * len(candidates)))
     return [candidates[i] for i in np.argsort(-liking, kind="stable")[:n_top]]
@@ -60,7 +60,7 @@ def _costs(problem: Problem, beliefs: Beliefs, candidates: Sequence[Candidate]) 
             return np.array([objective.loss(metrics) for metrics in rows])
     if beliefs.size is None:
         return None
-    sizes = np.array([beliefs.size.score(candidate) for candidate in candidates])
+    sizes = beliefs.size.score(candidates)
     return sizes if np.isfinite(sizes).all() else None
 
 
