@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from netwright.bench.summary import Summary, completed_strategies, curve_grid, s
 from netwright.errors import InputError, RunError
 from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.interfaces.strategy import Algorithm, Problem, Strategy
+from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.multi_fidelity.asha import ASHA
@@ -63,6 +65,9 @@ def test_runs_file_has_a_row_for_each_evaluation(table: TableBenchmark, tmp_path
     assert heard[-1] == (10, 10)
     assert set(rows["search_accuracy"].round(6)) <= set(table.metric_means("accuracy").round(6))
     assert {path.name for path in (tmp_path / "new").iterdir()} == {"runs.csv", "protocol.json"}
+    for candidate, accuracy in zip(rows["candidate"], rows["search_accuracy"], strict=True):
+        metrics = table.look_up(Candidate(json.loads(candidate)))
+        assert metrics["accuracy"] == pytest.approx(accuracy)
 
 
 def test_resume_after_any_run_gives_the_same_runs(table: TableBenchmark, tmp_path: Path) -> None:
@@ -189,12 +194,28 @@ def summary(table: TableBenchmark, folder: Path, **algorithms: Algorithm) -> Sum
     return summarise(runs.file, TableOracle(table, SETTINGS), [*whole.algorithms], range(8))
 
 
+def test_strategies_are_tested_against_the_default_too(
+    table: TableBenchmark, tmp_path: Path
+) -> None:
+    by_name = {
+        each.strategy: each
+        for each in summary(table, tmp_path, bayesian=First).strategies  # type: ignore[arg-type]
+    }
+    assert by_name["bayesian"].p_default is None
+    p, p_default = by_name["bayesian"].p, by_name["random"].p_default
+    assert p is not None
+    assert p_default is not None
+    assert p + p_default > 0.9  # it cannot be both better and worse
+    assert by_name["evolution"].p_default is not None
+
+
 def test_summary_covers_every_strategy(table: TableBenchmark, tmp_path: Path) -> None:
     summarised = summary(table, tmp_path, first=First)  # type: ignore[arg-type]  # it proposes a list
     assert summarised.reference == "random"
     assert summarised.optimum == pytest.approx(frame()["test"].max())
     by_name = {each.strategy: each for each in summarised.strategies}
     assert by_name["random"].p is None
+    assert all(each.p_default is None for each in summarised.strategies)  # it has not run
     first = by_name["first"]
     assert (first.optimum.share, first.optimum.expected, first.optimum.p90) == (1, 1, 1)
     assert first.mean == pytest.approx(0.6)  # the first is best there, whatever comes after

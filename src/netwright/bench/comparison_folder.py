@@ -7,8 +7,10 @@ and is only ever replaced as a whole.
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import inspect
+import io
 import json
 import math
 import sys
@@ -36,6 +38,8 @@ COLUMNS = (
     "overhead_ms", "reported",
 )  # fmt: skip
 """Columns of `runs.csv` before the searched metrics, which are called ``search_NAME``."""
+_CANDIDATE = "candidate"
+"""The last column of `runs.csv`: the decisions as JSON."""
 _MAX_SETTINGS_BYTES, _MAX_RUNS_BYTES = 10 << 20, 4 << 30
 _DIGESTED_BYTES = 1 << 25
 """Bytes of a table's file that its digest covers: enough to tell tables apart, and quick."""
@@ -136,7 +140,8 @@ def csv_rows(
 ) -> str:
     """Return a run as lines of CSV."""
     searched = [objective.metric for objective in settings.search]
-    lines = []
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     for i, evaluation in enumerate(evaluations, start=1):
         metrics = [_cell(evaluation.metrics.get(metric, math.nan)) for metric in searched]
         cells = [
@@ -151,9 +156,10 @@ def csv_rows(
             f"{evaluation.overhead_ms:.3g}",
             _cell(evaluation.reported),
             *metrics,
+            evaluation.candidate.json(),
         ]
-        lines.append(",".join(cells) + "\n")
-    return "".join(lines)
+        writer.writerow(cells)
+    return text.getvalue()
 
 
 def _cell(x: float) -> str:
@@ -240,7 +246,7 @@ class ComparisonFolder:
             with contextlib.suppress(BrokenFile):  # a run that cannot be read is made again
                 rows |= self._read(self._part_files, part_file)
         runs = sorted((run for run in rows if run[0] not in without), key=_by_seed)
-        head = ",".join([*COLUMNS, *(f"search_{metric}" for metric in self._searched)])
+        head = ",".join([*COLUMNS, *(f"search_{metric}" for metric in self._searched), _CANDIDATE])
         text = "".join(rows[run] for run in runs)
         self._files.write(self.runs_file.name, f"{head}\n{text}")
         for part_file in parts:
@@ -271,8 +277,7 @@ class ComparisonFolder:
         except UnicodeDecodeError as error:
             raise BrokenFile(expected(what, "text in UTF-8", Phrase("other bytes"))) from error
         for i, line in enumerate(lines[n_head_lines:], n_head_lines + 1):
-            cells = line.rstrip("\r\n").split(",")
-            if not _is_row(cells, len(COLUMNS) + len(self._searched)):
+            if not _is_row(line, len(COLUMNS) + len(self._searched) + 1):
                 row = f"line {i} of {what}"
                 raise BrokenFile(expected(row, "the row of an evaluation", line, _fix_by_fresh()))
         return _split_by_run(lines[n_head_lines:])
@@ -282,15 +287,18 @@ def _by_seed(run: Run) -> tuple[str, int]:
     return run[0], int(run[1])
 
 
-def _is_row(cells: Sequence[str], n_columns: int) -> bool:
+def _is_row(line: str, n_columns: int) -> bool:
     """Return whether the cells of a line have the types of a row of `runs.csv`."""
+    cells = next(csv.reader([line]), [])
     are_integers = all(
         cell.isascii() and cell.isdecimal() and len(cell) <= _MAX_DIGITS for cell in cells[1:3]
     )
-    if len(cells) != n_columns or not are_integers or not cells[0].strip() or '"' in cells[0]:
+    if len(cells) != n_columns or not are_integers or not cells[0].strip() or line[0] == '"':
         return False
     try:
-        return bool([float(cell or "0") for cell in cells[3:]])
+        return isinstance(json.loads(cells[-1]), dict) and bool(
+            [float(cell or "0") for cell in cells[3:-1]]
+        )
     except ValueError:
         return False
 

@@ -26,6 +26,7 @@ class Evaluation:
     """One evaluation of a run.
 
     Args:
+        candidate: what was evaluated.
         cost: evaluations so far, each counted as its fidelity.
         clock: seconds of training so far, by the table.
         fidelity: the table's fidelity that was looked up.
@@ -36,6 +37,7 @@ class Evaluation:
         reported: the reported score of the incumbents after it.
     """
 
+    candidate: Candidate
     cost: float
     clock: float
     fidelity: float
@@ -90,7 +92,15 @@ def run_strategy(algorithm: Algorithm, oracle: TableOracle, seed: int) -> Iterat
         repeated = seen[key] > 0
         seen[key] += 1
         yield Evaluation(
-            cost, clock, fidelity, metrics, repeated, reached, overhead_ms, incumbents.reported
+            proposal.candidate,
+            cost,
+            clock,
+            fidelity,
+            metrics,
+            repeated,
+            reached,
+            overhead_ms,
+            incumbents.reported,
         )
         if reached and settings.until_found:
             return

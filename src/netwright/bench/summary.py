@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+DEFAULT_STRATEGY = "bayesian"
+"""Name of the default strategy in comparisons."""
 _CLOCK_POINTS = 200
 """Points of a curve over the clock; a curve over evaluations has a point for each."""
 
@@ -67,6 +69,7 @@ class StrategySummary:
         overhead_mean: the same, mean: some think once for many.
         repeated: share of evaluations that were asked for a second time.
         evaluations: mean number of evaluations.
+        p_default: as `p`, against the default strategy; None for itself, or if it has not run.
     """
 
     strategy: str
@@ -84,6 +87,7 @@ class StrategySummary:
     overhead_mean: float
     repeated: float
     evaluations: float
+    p_default: float | None = None
 
     def record(self) -> dict[str, str | float | None]:
         """Return the fields, flat for CSV and JSON; infinity and NaN are None."""
@@ -161,18 +165,27 @@ def summarise(
     runs = {name: _StrategyRuns(frame[frame["strategy"] == name], oracle, grid) for name in names}
     reference = "random" if "random" in runs else names[0]
     reference_runs = runs[reference]
-    p = {
-        name: statistics.wilcoxon_p(strategy.final_regret, reference_runs.final_regret)
-        for name, strategy in runs.items()
-        if name != reference
-    }
-    p = statistics.holm_correction(p)
+    p, p_default = _better_than(reference, runs), _better_than(DEFAULT_STRATEGY, runs)
     strategies = [
-        strategy.summarise(name, p.get(name), reference_runs) for name, strategy in runs.items()
+        strategy.summarise(name, p.get(name), p_default.get(name), reference_runs)
+        for name, strategy in runs.items()
     ]
     strategies.sort(key=lambda strategy: strategy.regret)
     curves = {each.strategy: runs[each.strategy].curve() for each in strategies}
     return Summary(oracle.settings, oracle.optimum, reference, strategies, curves)
+
+
+def _better_than(reference: str, runs: Mapping[str, _StrategyRuns]) -> dict[str, float]:
+    """Return for each other strategy the corrected p that it is no better than the reference."""
+    if reference not in runs:
+        return {}
+    reference_regret = runs[reference].final_regret
+    p = {
+        name: statistics.wilcoxon_p(strategy.final_regret, reference_regret)
+        for name, strategy in runs.items()
+        if name != reference
+    }
+    return statistics.holm_correction(p)
 
 
 def _read_runs(file: str | Path) -> pd.DataFrame:
@@ -216,7 +229,9 @@ class _StrategyRuns:
             [s[hit.argmax()] if hit.any() else s[-1] for s, hit in zip(spent, hits, strict=True)]
         )
 
-    def summarise(self, name: str, p: float | None, reference: _StrategyRuns) -> StrategySummary:
+    def summarise(
+        self, name: str, p: float | None, p_default: float | None, reference: _StrategyRuns
+    ) -> StrategySummary:
         final = self.scores[:, -1]
         low, high = statistics.bootstrap_interval(final[:, None], np.random.default_rng(0))
         target = float(reference.final_regret.mean())
@@ -232,6 +247,7 @@ class _StrategyRuns:
             regret=float(self.final_regret.mean()),
             regret_p90=float(np.quantile(self.final_regret, 0.9)),
             p=p,
+            p_default=p_default,
             matches=statistics.first_reaching(mean_regret, self.grid, target),
             optimum=statistics.time_to_target(self.spent, self.reached),
             overhead=float(self.frame["overhead_ms"].median()),

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from netwright.bench.oracle import TableOracle
 from netwright.bench.settings import ComparisonSettings
-from netwright.bench.summary import Summary
+from netwright.bench.summary import DEFAULT_STRATEGY, Summary
 from netwright.cli.terminal import (
     ERR,
     MAX_WIDTH,
@@ -85,8 +85,10 @@ def print_summary(summary: Summary, n_seeds: int) -> None:
     hypervolume = "hypervolume of " if len(settings.search) > 1 else ""
     searched = " x ".join(objective.metric for objective in settings.search)
     print_line(f"{unit} until the best {hypervolume}{searched} in the table was found")
+    has_default = any(strategy.p_default is not None for strategy in summary.strategies)
+    default_heading = [f"p {DEFAULT_STRATEGY}"] if has_default else []
     _print_columns(
-        ["strategy", "found", "expected", "median", "90 %", "repeated"],
+        ["strategy", "found", "expected", "median", "90 %", "repeated", *default_heading],
         [
             [
                 strategy.strategy,
@@ -95,6 +97,7 @@ def print_summary(summary: Summary, n_seeds: int) -> None:
                 _format_cost(strategy.optimum.median),
                 _format_cost(strategy.optimum.p90),
                 f"{strategy.repeated:.0%}",
+                *([_format_p(strategy.p_default)] if default_heading else []),
             ]
             for strategy in summary.strategies
         ],
@@ -112,6 +115,8 @@ def _explain_columns(summary: Summary, matches: str, unit: str) -> Iterator[str]
             f"p: one-sided Wilcoxon signed-rank test of being better than {reference}, over paired "
             "seeds, Holm-corrected."
         )
+    if any(strategy.p_default is not None for strategy in summary.strategies):
+        yield f"p {DEFAULT_STRATEGY}: the same of being better than {DEFAULT_STRATEGY}, the default."
     yield f"{matches}: {unit} after which the mean reaches the final mean of {reference}."
     yield "ms: median CPU time of the strategy per proposal, in milliseconds."
     searched, reported = summary.settings.search, summary.settings.report
