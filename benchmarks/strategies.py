@@ -19,7 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
-from netwright.evaluators.benchmarks.table import MetricColumns, TableBenchmark
+from netwright.evaluators.benchmarks.table import TableBenchmark
+from netwright.evaluators.benchmarks.table_columns import MetricColumns
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

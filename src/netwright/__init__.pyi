@@ -136,8 +136,9 @@ from .evaluators.benchmarks.nas_bench import nas_bench_201_table as nas_bench_20
 from .evaluators.benchmarks.nas_bench import read_nas_bench_101 as read_nas_bench_101
 from .evaluators.benchmarks.nas_bench_101_cells import nas_bench_101_table as nas_bench_101_table
 from .evaluators.one_shot.inherited_weights import InheritAndValidate as InheritAndValidate
-from .evaluators.benchmarks.table import DecisionColumn as DecisionColumn
-from .evaluators.benchmarks.table import MetricColumns as MetricColumns
+from .evaluators.benchmarks.evaluator_benchmark import EvaluatorBenchmark as EvaluatorBenchmark
+from .evaluators.benchmarks.table_columns import DecisionColumn as DecisionColumn
+from .evaluators.benchmarks.table_columns import MetricColumns as MetricColumns
 from .evaluators.benchmarks.table import TableBenchmark as TableBenchmark
 from .evaluators.training.cross_validation import CrossValidate as CrossValidate
 from .evaluators.training.train_and_validate import TrainAndValidate as TrainAndValidate

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from netwright.evaluators.benchmarks.table import DecisionColumn, MetricColumns, TableBenchmark
+from netwright.evaluators.benchmarks.table import TableBenchmark
+from netwright.evaluators.benchmarks.table_columns import DecisionColumn, MetricColumns
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 

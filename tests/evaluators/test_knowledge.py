@@ -14,7 +14,8 @@ import pytest
 
 from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate, InputError
-from netwright.evaluators.benchmarks.table import DecisionColumn, MetricColumns, TableBenchmark
+from netwright.evaluators.benchmarks.table import TableBenchmark
+from netwright.evaluators.benchmarks.table_columns import DecisionColumn, MetricColumns
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.network_knowledge import INFEASIBLE_FORM, NetworkKnowledge
 from netwright.networks.layers.basic import GlobalPool, Pool, Skip, Zero
@@ -167,7 +168,7 @@ PLAIN: Space[Any] = Space(Training(NET, lr=0.02, batch_size=8, epochs=OneOf(1, 2
 
 def test_known_costs_equal_evaluated_costs(image_task: Task, tmp_path: Path) -> None:
     evaluator = NetworkCosts(PLAIN, image_task)
-    knowledge = evaluator.knowledge
+    knowledge = evaluator.capabilities.knowledge
     for candidate in PLAIN:
         said = evaluator(Job(Proposal(candidate), 0, tmp_path))
         assert knowledge.metrics(candidate) == said
@@ -232,14 +233,14 @@ def of(option: Value) -> Candidate:
 
 
 def test_table_knowledge_has_costs_only(tmp_path: Path) -> None:
-    knowledge = table(tmp_path, costs=("parameters",)).knowledge
+    knowledge = table(tmp_path, costs=("parameters",)).capabilities.knowledge
     assert knowledge.metrics(of("b")) == {"parameters": 11.0}
-    assert table(tmp_path).knowledge.metrics(of("b")) == {}
+    assert table(tmp_path).capabilities.knowledge.metrics(of("b")) == {}
 
 
 def test_a_cell_without_a_row_that_cannot_be_built_is_infeasible(tmp_path: Path) -> None:
     dead = Graph({"out": Node({"in": Zero()})})
-    knowledge = table(tmp_path, {"dead": dead}, costs=("parameters",)).knowledge
+    knowledge = table(tmp_path, {"dead": dead}, costs=("parameters",)).capabilities.knowledge
     assert knowledge.canonical(of("dead")) == INFEASIBLE_FORM
     assert knowledge.metrics(of("a")) == {"parameters": 1.0}
 
@@ -247,11 +248,11 @@ def test_a_cell_without_a_row_that_cannot_be_built_is_infeasible(tmp_path: Path)
 def test_costs_with_gaps_are_refused_since_they_would_tell_what_the_table_lacks(
     tmp_path: Path,
 ) -> None:
-    knowledge = table(tmp_path, {"d": Pool()}, costs=("parameters",)).knowledge
+    knowledge = table(tmp_path, {"d": Pool()}, costs=("parameters",)).capabilities.knowledge
     for option in ("a", "d"):
         with pytest.raises(InputError, match=r"columns that every candidate has.*none of 0='d'"):
             knowledge.canonical(of(option))
-    measured = table(tmp_path, {"d": Pool()}).knowledge
+    measured = table(tmp_path, {"d": Pool()}).capabilities.knowledge
     assert measured.canonical(of("d")) != INFEASIBLE_FORM
     assert measured.metrics(of("a")) == {}
 
@@ -260,7 +261,7 @@ def test_costs_may_be_a_function_of_the_candidate(tmp_path: Path) -> None:
     def layers(candidate: Candidate, network: Any) -> Metrics:
         return {"layers": float(len(network))}
 
-    knowledge = table(tmp_path, {"d": Pool()}, costs=layers).knowledge
+    knowledge = table(tmp_path, {"d": Pool()}, costs=layers).capabilities.knowledge
     assert knowledge.metrics(of("d")) == {"layers": 2.0}
     with pytest.raises(InputError, match="a function where several candidates share a row"):
         table(tmp_path, costs=("parameters",), identify=lambda candidate: {"0": "a"})
@@ -270,7 +271,7 @@ def test_candidates_that_share_a_row_are_the_same(tmp_path: Path) -> None:
     def first_letter(candidate: Candidate) -> Mapping[str, Value]:
         return {"0": "a" if candidate.values["0"] in ("a", "b") else candidate.values["0"]}
 
-    knowledge = table(tmp_path, identify=first_letter).knowledge
+    knowledge = table(tmp_path, identify=first_letter).capabilities.knowledge
     assert knowledge.canonical(of("a")) == knowledge.canonical(of("b"))
     assert knowledge.canonical(of("a")) != knowledge.canonical(of("c"))
 
@@ -279,7 +280,9 @@ def test_prior_scores_are_scores_but_not_costs(tmp_path: Path) -> None:
     def sizes(network: Any) -> Metrics:
         return {"size": float(len(network))}
 
-    knowledge = table(tmp_path, costs=("parameters",), compute_prior_scores=sizes).knowledge
+    knowledge = table(
+        tmp_path, costs=("parameters",), compute_prior_scores=sizes
+    ).capabilities.knowledge
     assert knowledge.scores(of("a")) == {"size": 2.0, "depth": 1.0}
     assert knowledge.metrics(of("a")) == {"parameters": 1.0}
 
@@ -291,11 +294,13 @@ def test_costs_that_the_table_does_not_have_are_refused(tmp_path: Path) -> None:
 
 def test_knowledge_is_not_pickled_with_a_table(tmp_path: Path) -> None:
     benchmark = table(tmp_path, costs=("parameters",))
-    knowledge = benchmark.knowledge
+    knowledge = benchmark.capabilities.knowledge
     knowledge.features([of("a"), of("b")])
     assert b"Knowledge" not in pickle.dumps(benchmark)
-    assert benchmark.knowledge is not knowledge
-    assert pickle.loads(pickle.dumps(benchmark)).knowledge.metrics(of("b")) == {"parameters": 11.0}
+    assert benchmark.capabilities.knowledge is not knowledge
+    assert pickle.loads(pickle.dumps(benchmark)).capabilities.knowledge.metrics(of("b")) == {
+        "parameters": 11.0
+    }
 
 
 def test_networks_of_nas_bench_201_are_known_by_their_cells() -> None:

@@ -9,24 +9,22 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
-import inspect
 import io
 import json
 import math
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from netwright.bench.settings import ComparisonSettings
 from netwright.bench.single_run import Evaluation
-from netwright.errors import BrokenFile, InputError, Phrase, RunError, expected, wording
-from netwright.evaluators.benchmarks.table import TableBenchmark
+from netwright.errors import BrokenFile, Phrase, RunError, expected, wording
+from netwright.files.digest import digest_of_sources
 from netwright.files.folder import Folder
 from netwright.files.json_files import read_json
+from netwright.interfaces.benchmark import Benchmark
 from netwright.interfaces.checks import name_of
 from netwright.interfaces.strategy import Algorithm
 
@@ -41,15 +39,13 @@ COLUMNS = (
 _CANDIDATE = "candidate"
 """The last column of `runs.csv`: the decisions as JSON."""
 _MAX_SETTINGS_BYTES, _MAX_RUNS_BYTES = 10 << 20, 4 << 30
-_DIGESTED_BYTES = 1 << 25
-"""Bytes of a table's file that its digest covers: enough to tell tables apart, and quick."""
 _MAX_DIGITS = 18
 """Most digits of a seed or of an evaluation's number in `runs.csv`."""
 
 
-def default_folder(name: str, table: TableBenchmark, settings: ComparisonSettings) -> Path:
+def default_folder(name: str, benchmark: Benchmark, settings: ComparisonSettings) -> Path:
     """Return the folder ``bench/NAME-HASH``, whose hash depends on the settings only."""
-    text = json.dumps(_identity(table, settings), sort_keys=True)
+    text = json.dumps(_identity(benchmark, settings), sort_keys=True)
     return Path("bench") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
@@ -64,70 +60,18 @@ def _fix_by_fresh() -> str:
     )
 
 
-def _identity(table: TableBenchmark, settings: ComparisonSettings) -> dict[str, dict[str, Any]]:
+def _identity(benchmark: Benchmark, settings: ComparisonSettings) -> dict[str, dict[str, Any]]:
     """Return the settings as JSON, without seeds and strategies: more of both may be added."""
-    described = {
-        "file": table.path.name,
-        "digest": _digest(table.path),
-        "space": table.space.fingerprint,
-        "metrics": {f"{at:g}": repr(dict(of)) for at, of in sorted(table.fidelities.items())},
-        "repetition": table.repetition,
-        "filter": repr(dict(table.filter)),
-    }
     text = json.dumps(asdict(settings)).replace("-Infinity", "null").replace("Infinity", "null")
-    return {"table": described, "protocol": json.loads(text)}  # JSON has no infinity
-
-
-def _digest(file: Path) -> str:
-    """Return the file's size, and the SHA-256 of its beginning."""
-    if not file.is_file():
-        raise InputError(expected("table", "a file that exists", str(file)))
-    with file.open("rb") as opened:
-        beginning = hashlib.sha256(opened.read(_DIGESTED_BYTES)).hexdigest()[:16]
-    return f"{file.stat().st_size} {beginning}"
+    return {
+        "table": dict(benchmark.identity()),
+        "protocol": json.loads(text),
+    }  # JSON has no infinity
 
 
 def _describe(algorithm: Algorithm) -> str:
     """Return an algorithm's settings, and a digest of its source files."""
-    contents = [file.read_bytes() for file in sorted(_source_files(algorithm))]
-    digest = hashlib.sha256(b"".join(contents)).hexdigest()[:12] if contents else ""
-    return f"{name_of(algorithm)} {digest}".rstrip()
-
-
-def _source_files(algorithm: object, seen: frozenset[int] = frozenset()) -> set[Path]:
-    """Return the source files of a class or function, its bases, and the algorithms inside it."""
-    if id(algorithm) in seen:
-        return set()
-    if isinstance(algorithm, partial):
-        algorithm = [algorithm.func, algorithm.args, algorithm.keywords]
-    if isinstance(algorithm, Mapping):
-        algorithm = [*algorithm.values()]
-    if isinstance(algorithm, list | tuple):
-        return set().union(*(_source_files(child, seen) for child in algorithm))
-    if not callable(algorithm):
-        return set()
-    if isinstance(algorithm, type) or inspect.isroutine(algorithm):
-        return _definition_files(algorithm)
-    attributes = [*getattr(algorithm, "__dict__", {}).values()]
-    own_files = _definition_files(type(algorithm))
-    return own_files | _source_files(attributes, seen | {id(algorithm)})
-
-
-def _definition_files(definition: object) -> set[Path]:
-    """Return the files that a function, or a class and its bases, are defined in."""
-    classes = getattr(definition, "__mro__", [definition])
-    return {file for each in classes for file in _definition_file(each)}
-
-
-def _definition_file(definition: object) -> list[Path]:
-    """Return the file of one class or function; none if it is Python's own or has no file."""
-    if str(definition.__module__).partition(".")[0] in sys.stdlib_module_names - {"__main__"}:
-        return []
-    try:
-        file = Path(inspect.getsourcefile(cast(type, definition)) or "")
-    except TypeError:  # compiled, or typed at a prompt
-        return []
-    return [file] if file.is_file() else []
+    return f"{name_of(algorithm)} {digest_of_sources(algorithm)}".rstrip()
 
 
 def run_file_name(name: str, seed: int) -> str:
@@ -172,7 +116,7 @@ class ComparisonFolder:
     def __init__(
         self,
         folder: Path,
-        table: TableBenchmark,
+        benchmark: Benchmark,
         settings: ComparisonSettings,
         algorithms: Mapping[str, Algorithm],
     ) -> None:
@@ -180,7 +124,7 @@ class ComparisonFolder:
         self.runs_file, self.settings_file = folder / "runs.csv", folder / "protocol.json"
         self._files = Folder(folder)
         self._part_files = self._files / self.parts.name
-        self._identity = _identity(table, settings)
+        self._identity = _identity(benchmark, settings)
         self._algorithms = {name: _describe(algorithm) for name, algorithm in algorithms.items()}
         self._searched = [objective.metric for objective in settings.search]
 

@@ -1,4 +1,4 @@
-"""Scoring with knowledge of the whole table: its optimum, and the score of an incumbent."""
+"""Scoring with knowledge of the whole benchmark: its optimum, and the score of an incumbent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from netwright.bench.settings import ComparisonSettings, metric_names
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, closest, expected, wording
-from netwright.evaluators.benchmarks.table import TableBenchmark, round_down_fidelity
-from netwright.interfaces.evaluator import capabilities_of
+from netwright.evaluators.benchmarks.table import round_down_fidelity
+from netwright.interfaces.benchmark import Benchmark
 from netwright.interfaces.knowledge import DefaultKnowledge, Knowledge
 from netwright.space.candidate import Candidate
 from netwright.trials.objective import Objective
@@ -34,10 +34,10 @@ _SCORE_BOUND = 0.5
 
 
 class TableOracle:
-    """Knowledge of a whole table that strategies lack: its optimum, and how incumbents score.
+    """Knowledge of a benchmark that strategies lack: its optimum, and how incumbents score.
 
     Args:
-        table: the evaluated candidates.
+        table: the evaluated candidates, or another benchmark.
         settings: of the comparison.
 
     Attributes:
@@ -48,10 +48,10 @@ class TableOracle:
         InputError: the table lacks a metric that the settings ask for.
     """
 
-    def __init__(self, table: TableBenchmark, settings: ComparisonSettings) -> None:
+    def __init__(self, table: Benchmark, settings: ComparisonSettings) -> None:
         self.table, self.settings = table, settings
         fidelity = settings.fidelity
-        self.fidelity = 1.0 if fidelity is None else table.round_down_fidelity(fidelity)
+        self.fidelity = 1.0 if fidelity is None else round_down_fidelity(fidelity, table.fidelities)
         self._mean = table.with_mean_repetitions()
         _check(table, settings, self.fidelity)
         required = [objective.metric for objective in settings.search]
@@ -92,7 +92,7 @@ class TableOracle:
     @cached_property
     def knowledge(self) -> Knowledge:
         """Knowledge about candidates before their evaluation, cached for all runs of a process."""
-        return capabilities_of(self.table).knowledge or DefaultKnowledge()
+        return self.table.capabilities.knowledge or DefaultKnowledge()
 
     @property
     def evaluations(self) -> int:
@@ -105,19 +105,38 @@ class TableOracle:
 
     @cached_property
     def target(self) -> float:
-        """The lowest loss that a search of one metric can evaluate."""
+        """The lowest loss that a search of one metric can evaluate; minus infinity if unknown."""
+        if self.table.best is not None:
+            searched = self.settings.search[0]
+            is_known = searched.metric in self.table.best
+            return searched.loss(self.table.best) if is_known else -math.inf
         return float(self._losses(self.settings.search[:1], self.fidelity)[:, 0].min())
 
     @cached_property
     def optimum(self) -> float:
         """The best score that can be reported: the best in the table, or a hypervolume share of 1.
 
-        Of rows that can be evaluated. A search by other metrics need not choose it.
+        Of rows that can be evaluated. A search by other metrics need not choose it. NaN if it is
+        unknown: then the best that any run reports takes its place.
         """
+        if self.table.best is not None:
+            return float(self.table.best.get(self.measured_metric, math.nan))
         if len(self.settings.report) > 1:
             return 1.0
         lowest_loss = float(self._losses(self.settings.report, 1.0)[:, 0].min())
         return lowest_loss if self.settings.report[0].direction == "min" else -lowest_loss
+
+    @property
+    def measured_metric(self) -> str:
+        """The one metric that is reported; empty if there are several."""
+        return self.settings.report[0].metric if len(self.settings.report) == 1 else ""
+
+    @property
+    def knows_optimum(self) -> bool:
+        """Whether it is known when a run has found the best searched metrics."""
+        if len(self.settings.search) > 1:
+            return self.table.best is None
+        return self.target > -math.inf
 
     @cached_property
     def worst(self) -> float:
@@ -172,6 +191,8 @@ class TableOracle:
 
     def reaches_front(self, incumbents: Sequence[Candidate]) -> bool:
         """Return whether the incumbents have all the hypervolume of the searched metrics."""
+        if not self.knows_optimum:
+            return False
         metrics = [
             self._mean.look_up(candidate, self.fidelity, required=self.required_metrics)
             for candidate in incumbents
@@ -196,17 +217,17 @@ class TableOracle:
         return self._reported.share(metrics)
 
     def _losses(self, objectives: Sequence[Objective], fidelity: float) -> NDArray[np.float64]:
-        """Return the losses (rows, m) of complete rows that can be evaluated and satisfy the limits."""
+        """Return the losses (candidates, m) of those that have all metrics and satisfy the limits."""
         columns = [self._mean.metric_means(objective.metric, fidelity) for objective in objectives]
         signs = [1.0 if objective.direction == "min" else -1.0 for objective in objectives]
         losses = np.stack([sign * column for sign, column in zip(signs, columns, strict=True)], 1)
-        usable = self._mean.rows_in_space & np.isfinite(losses).all(1)
+        usable = np.isfinite(losses).all(1)
         for name in self.required_metrics:
             usable &= np.isfinite(self._mean.metric_means(name, self.fidelity))
         if not usable.any():
             rule = f"a table with {metric_names(objectives)} of some candidate"
             fix = "Every row lacks one of them, or a metric that is searched or limited."
-            raise InputError(expected(self.table.path.name, rule, Phrase("none"), fix))
+            raise InputError(expected(self.table.name, rule, Phrase("none"), fix))
         for limit in self.settings.limits:
             column = self._mean.metric_means(limit.metric, self.fidelity)
             usable &= (column <= limit.at_most) & (column >= limit.at_least)
@@ -256,7 +277,7 @@ class HypervolumeReference:
         return hypervolume(losses[nondominated(losses)], self._bounds) / self.total
 
 
-def _check(table: TableBenchmark, settings: ComparisonSettings, fidelity: float) -> None:
+def _check(table: Benchmark, settings: ComparisonSettings, fidelity: float) -> None:
     """Raise InputError if the table lacks a metric that the settings ask for."""
     searched = [objective.metric for objective in settings.search]
     searched += [limit.metric for limit in settings.limits]
@@ -271,7 +292,7 @@ def _check(table: TableBenchmark, settings: ComparisonSettings, fidelity: float)
         for name in names:
             if name not in available:
                 fix = closest(name, available) or f"It has: {', '.join(available)}."
-                where = table.path.name + (f" at fidelity {at:g}" if at < 1 else "")
+                where = table.name + (f" at fidelity {at:g}" if at < 1 else "")
                 raise InputError(expected(setting, f"a metric of {where}", name, fix))
     if settings.until_found and (table.repetition != "mean" or len(settings.search) > 1):
         option = wording(python="until_found", shell="until-found")

@@ -14,8 +14,8 @@ from netwright.bench.oracle import TableOracle
 from netwright.bench.settings import ComparisonSettings, metric_names
 from netwright.bench.single_run import run_strategy
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, expected
-from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.files.folder import Folder
+from netwright.interfaces.benchmark import Benchmark
 from netwright.interfaces.checks import as_algorithm
 from netwright.interfaces.strategy import Algorithm, searches
 from netwright.space.candidate import Candidate
@@ -41,10 +41,10 @@ _NOTHING_TO_TRAIN = "it trains networks of shared weights, and a table has none 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Strategies to compare on a table.
+    """Strategies to compare on a benchmark.
 
     Args:
-        table: evaluated candidates.
+        table: evaluated candidates (`TableBenchmark`), or an evaluator (`EvaluatorBenchmark`).
         algorithms: strategies by name, without commas, quotes and line breaks.
         settings: metrics and budget, the same for all.
         seeds: each strategy runs once with each; up to 10,000 different integers from 0 on.
@@ -58,7 +58,7 @@ class Comparison:
         >>> runs = compare(comparison, "bench/random", workers=4)
     """
 
-    table: TableBenchmark
+    table: Benchmark
     algorithms: Mapping[str, Algorithm]
     settings: ComparisonSettings
     seeds: Sequence[int]
@@ -181,7 +181,7 @@ def incompatible_algorithms(
         reason += "all evaluations are made at one"
     else:
         searched = metric_names(oracle.settings.search)
-        reason += f"there is one with {searched} in {oracle.table.path.name}"
+        reason += f"there is one with {searched} in {oracle.table.name}"
     multi_fidelity = {
         name: reason for name, each in algorithms.items() if isinstance(each, MultiFidelity)
     }

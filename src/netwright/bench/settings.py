@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from netwright.errors import InputError, Phrase, closest, expected
-from netwright.evaluators.benchmarks.table import TableBenchmark
+from netwright.interfaces.benchmark import Benchmark
 from netwright.trials.metrics import METRICS, Direction
 from netwright.trials.objective import Limit, Objective
 
@@ -129,7 +129,7 @@ def parse_objective(name: str) -> Objective:
     return Objective(plain, metric.direction)
 
 
-def reported_objective(searched: Objective, table: TableBenchmark) -> Objective:
-    """Return the default reported objective: the test version of the metric if the table has it."""
+def reported_objective(searched: Objective, benchmark: Benchmark) -> Objective:
+    """Return the default reported objective: the test version of the metric if there is one."""
     test = f"test_{searched.metric}"
-    return Objective(test, searched.direction) if test in table.metrics else searched
+    return Objective(test, searched.direction) if test in benchmark.metrics else searched

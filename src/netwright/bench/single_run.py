@@ -72,6 +72,7 @@ def run_strategy(algorithm: Algorithm, oracle: TableOracle, seed: int) -> Iterat
         proposal, ask_seconds = _ask(strategy, rng)
         if proposal is None:
             return
+        proposal = replace(proposal, candidate=oracle.table.stand_in(proposal.candidate))
         fidelity, price = _price(oracle, proposal)
         key = (proposal.candidate, fidelity)
         training = [seed, int(proposal.candidate.key, 16), seen[key]]  # equal for all strategies

@@ -106,10 +106,11 @@ class Summary:
 
     Args:
         settings: of the comparison.
-        optimum: the best reported score in the table.
+        optimum: the best reported score in the table; where it is unknown, of these runs.
         reference: the strategy that others are tested against.
         strategies: one summary each, lowest regret first.
         curves: strategy -> its curve.
+        knows_optimum: whether it is known when a run has found the best searched metrics.
     """
 
     settings: ComparisonSettings
@@ -117,6 +118,7 @@ class Summary:
     reference: str
     strategies: Sequence[StrategySummary]
     curves: Mapping[str, Curve]
+    knows_optimum: bool = True
 
     @property
     def higher_is_better(self) -> bool:
@@ -162,7 +164,11 @@ def summarise(
     if not names or not len(seeds):
         raise InputError(expected("a summary", "of at least one strategy and seed", Phrase("none")))
     grid = curve_grid(oracle.settings, float(frame[oracle.settings.axis].max()))
-    runs = {name: _StrategyRuns(frame[frame["strategy"] == name], oracle, grid) for name in names}
+    optimum = _optimum(oracle, frame["reported"].to_numpy(float))
+    runs = {
+        name: _StrategyRuns(frame[frame["strategy"] == name], oracle, optimum, grid)
+        for name in names
+    }
     reference = "random" if "random" in runs else names[0]
     reference_runs = runs[reference]
     p, p_default = _better_than(reference, runs), _better_than(DEFAULT_STRATEGY, runs)
@@ -172,7 +178,15 @@ def summarise(
     ]
     strategies.sort(key=lambda strategy: strategy.regret)
     curves = {each.strategy: runs[each.strategy].curve() for each in strategies}
-    return Summary(oracle.settings, oracle.optimum, reference, strategies, curves)
+    return Summary(oracle.settings, optimum, reference, strategies, curves, oracle.knows_optimum)
+
+
+def _optimum(oracle: TableOracle, reported: Floats) -> float:
+    """Return the best score: the oracle's, or where it knows none the best that a run reported."""
+    if not math.isnan(oracle.optimum):
+        return oracle.optimum
+    scores = [*reported[np.isfinite(reported)], oracle.worst]
+    return float(max(scores) if _higher_is_better(oracle.settings) else min(scores))
 
 
 def _better_than(reference: str, runs: Mapping[str, _StrategyRuns]) -> dict[str, float]:
@@ -206,9 +220,11 @@ class _StrategyRuns:
         spent: (seeds,) budget spent until then, or in total if it never was.
     """
 
-    def __init__(self, frame: pd.DataFrame, oracle: TableOracle, grid: Floats) -> None:
+    def __init__(
+        self, frame: pd.DataFrame, oracle: TableOracle, optimum: float, grid: Floats
+    ) -> None:
         settings = oracle.settings
-        self.frame, self.optimum = frame, oracle.optimum
+        self.frame, self.optimum = frame, optimum
         self.sign = (
             -1.0 if _higher_is_better(settings) else 1.0
         )  # regret = sign * (score - optimum)

@@ -25,9 +25,11 @@ from netwright.cli.bench_terminal import (
 )
 from netwright.cli.terminal import ERR, print_line, print_wrapped
 from netwright.errors import InputError, MissingExtra, Phrase, RunError, closest, expected, plural
+from netwright.evaluators.benchmarks.evaluator_benchmark import EvaluatorBenchmark
 from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
 from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.files.folder import Folder
+from netwright.interfaces.benchmark import Benchmark
 from netwright.interfaces.strategy import Algorithm
 from netwright.study.workers.executors import available_cores
 from netwright.trials.objective import limits
@@ -52,7 +54,7 @@ class TableOptions:
     repetition: str = "mean"
     device: str = ""
 
-    def open(self) -> TableBenchmark:
+    def open(self) -> Benchmark:
         """Read the table; InputError if there is none, or an option does not fit it."""
         repetition = _check_repetition(self.repetition)
         file = Path(self.name)
@@ -112,11 +114,13 @@ def _load_shipped_table(reference: str, *arguments: object) -> TableBenchmark:
     return table
 
 
-def _import_table(reference: str) -> TableBenchmark:
+def _import_table(reference: str) -> TableBenchmark | EvaluatorBenchmark:
     """Import the user's table, or the result of a function without arguments."""
     imported: object = import_object(reference, "table")
-    rule = "a TableBenchmark, or a function without arguments that returns one"
-    if callable(imported) and not isinstance(imported, TableBenchmark):
+    rule = (
+        "a TableBenchmark or EvaluatorBenchmark, or a function without arguments that returns one"
+    )
+    if callable(imported) and not isinstance(imported, TableBenchmark | EvaluatorBenchmark):
         signature = inspect.signature(imported)
         try:
             signature.bind()
@@ -124,7 +128,7 @@ def _import_table(reference: str) -> TableBenchmark:
             got = Phrase(f"{reference}{signature}")
             raise InputError(expected("table", rule, got)) from None
         imported = imported()
-    if not isinstance(imported, TableBenchmark):
+    if not isinstance(imported, TableBenchmark | EvaluatorBenchmark):
         raise InputError(expected("table", rule, imported))
     return imported
 
@@ -142,7 +146,7 @@ class ComparisonOptions:
     references: Sequence[str] = field(default_factory=tuple)
     until_found: bool = False
 
-    def settings(self, table: TableBenchmark) -> ComparisonSettings:
+    def settings(self, table: Benchmark) -> ComparisonSettings:
         """Return the settings of a comparison on this table."""
         search = tuple(parse_objective(name) for name in self.search or table.metrics[:1])
         report = tuple(parse_objective(name) for name in self.report)

@@ -22,7 +22,7 @@ from netwright.cli.terminal import (
     progress_bar,
 )
 from netwright.errors import plural
-from netwright.evaluators.benchmarks.table import TableBenchmark
+from netwright.interfaces.benchmark import Benchmark
 from netwright.trials.formats import format_duration, format_metric
 
 
@@ -46,14 +46,15 @@ def print_opening(title: str, oracle: TableOracle, n_seeds: int, folder: Path) -
     print_line()
 
 
-def _describe_size(table: TableBenchmark) -> str:
-    """Return the numbers of rows and candidates.
-
-    The candidates are counted before the space's constraint, and several may share a row.
-    """
-    n_rows, n_candidates = int(table.rows_in_space.sum()), table.space.size
+def _describe_size(benchmark: Benchmark) -> str:
+    """Return the numbers of known and of all candidates, the latter before the space's rule."""
+    n_rows, n_candidates = benchmark.n_candidates, benchmark.space.size
+    if benchmark.best is not None:
+        return f"an evaluator; its scales are those of {n_rows} random candidates"
     if n_rows == n_candidates:
         return plural(n_candidates, "candidate")
+    if math.isinf(n_candidates):
+        return f"{plural(n_rows, 'row')} for real numbers"
     return f"{plural(n_rows, 'row')} for at most {plural(n_candidates, 'candidate')}"
 
 
@@ -84,7 +85,10 @@ def print_summary(summary: Summary, n_seeds: int) -> None:
     print_line()
     hypervolume = "hypervolume of " if len(settings.search) > 1 else ""
     searched = " x ".join(objective.metric for objective in settings.search)
-    print_line(f"{unit} until the best {hypervolume}{searched} in the table was found")
+    if summary.knows_optimum:
+        print_line(f"{unit} until the best {hypervolume}{searched} was found")
+    else:
+        print_line(f"the best {hypervolume}{searched} is unknown: how soon it is found, too")
     has_default = any(strategy.p_default is not None for strategy in summary.strategies)
     default_heading = [f"p {DEFAULT_STRATEGY}"] if has_default else []
     _print_columns(
@@ -92,7 +96,7 @@ def print_summary(summary: Summary, n_seeds: int) -> None:
         [
             [
                 strategy.strategy,
-                f"{strategy.optimum.share:.0%}",
+                f"{strategy.optimum.share:.0%}" if summary.knows_optimum else "-",
                 _format_cost(strategy.optimum.expected),
                 _format_cost(strategy.optimum.median),
                 _format_cost(strategy.optimum.p90),
@@ -119,8 +123,11 @@ def _explain_columns(summary: Summary, matches: str, unit: str) -> Iterator[str]
         yield f"p {DEFAULT_STRATEGY}: the same of being better than {DEFAULT_STRATEGY}, the default."
     yield f"{matches}: {unit} after which the mean reaches the final mean of {reference}."
     yield "ms: median CPU time of the strategy per proposal, in milliseconds."
+    yield "repeated: share of evaluations spent on a candidate evaluated before."
     searched, reported = summary.settings.search, summary.settings.report
-    if searched != reported:
+    if not summary.knows_optimum:
+        yield f"regret: distance to the best {summary.settings.measure} that any of these runs reached."
+    elif searched != reported:
         reported_names, searched_names = (
             " x ".join(objective.metric for objective in objectives)
             for objectives in (reported, searched)
@@ -129,9 +136,10 @@ def _explain_columns(summary: Summary, matches: str, unit: str) -> Iterator[str]
             f"regret: distance to the best {reported_names} in the table; another candidate may have "
             f"the best {searched_names}."
         )
+    if not summary.knows_optimum:
+        return
     yield f"expected: {unit} of all runs divided by the number of runs that found it (ERT)."
     yield "median, 90 %: Kaplan-Meier quantiles; runs that did not find it are censored."
-    yield "repeated: share of evaluations spent on a candidate evaluated before."
 
 
 def _print_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -175,14 +183,18 @@ def _describe_report(oracle: TableOracle) -> str:
     report = oracle.settings.report
     metric = report[0].metric
     if len(report) == 1:
+        if math.isnan(oracle.optimum):
+            return f"{metric} of the best candidate so far; the best possible is unknown"
         best = format_score(metric, oracle.optimum)
-        return f"{metric} of the best candidate so far; the best in the table has {best}"
+        where = "in the table has" if oracle.table.best is None else "possible is"
+        return f"{metric} of the best candidate so far; the best {where} {best}"
     point = ", ".join(
         f"{name} {format_score(name, bound)}" for name, bound in oracle.references.items()
     )
     names = " x ".join(objective.metric for objective in report)
+    whole = "the table's" if oracle.table.best is None else "the random candidates'"
     return (
-        f"share of the table's hypervolume of {names} that the Pareto front so far covers; "
+        f"share of {whole} hypervolume of {names} that the Pareto front so far covers; "
         f"reference point {point}"
     )
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,10 @@ from netwright.space.description import (
     text_of,
 )
 from netwright.space.encoding import Encoder
+from netwright.space.pool import Pool, pool_of_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 D = TypeVar("D")
 Values = Mapping[str, Value]
@@ -87,6 +91,35 @@ class Space(Generic[D]):
         self._encoder = Encoder(self.decisions)
         self._filler = compile_filler(description)
         self._without_single_edits: set[Candidate] = set()
+
+    @staticmethod
+    def from_candidates(
+        candidates: pd.DataFrame | Sequence[Mapping[str, Value]],
+    ) -> PoolSpace:
+        """Return a space whose only candidates are known ones, as of a table of earlier results.
+
+        Each column is a decision. Numbers are ordered, on a logarithmic scale where they are more
+        even on it; texts and booleans are options.
+
+        Args:
+            candidates: a row, or a mapping of names to values, for each. All cells are filled; rows
+                may be equal.
+
+        Returns:
+            A space that draws, mutates and finds neighbours among the candidates only.
+
+        Raises:
+            InputError: a cell is empty, or the cells of a column are of several types.
+            SpaceError: there is no candidate.
+
+        Example:
+            >>> space = Space.from_candidates(frame[["lr", "depth", "activation"]])
+        """
+        import pandas as pd
+
+        is_frame = isinstance(candidates, pd.DataFrame)
+        frame = candidates if is_frame else pd.DataFrame(list(candidates))
+        return PoolSpace(*pool_of_frame(cast("pd.DataFrame", frame)))
 
     def __repr__(self) -> str:
         """``Space(3 decisions: lr, network.0.kernel, network.1.times)``."""
@@ -593,6 +626,107 @@ class Space(Generic[D]):
             return Candidate(draw())
         valid = (values for _ in range(n_draws) if self._is_valid(values := draw()))
         return next(map(Candidate, valid), None)
+
+
+class PoolSpace(Space[Any]):
+    """A space whose only candidates are known ones; see `Space.from_candidates`.
+
+    Draws are uniform over them. A mutation, a crossover, a neighbour and a point of the unit cube
+    are the nearest of them: the distance of two candidates is the number of options in which they
+    differ, plus the differences of their numbers as shares of the range.
+
+    Args:
+        description: as of `Space`.
+        candidates: the known ones.
+
+    Raises:
+        SpaceError: there are none.
+        InvalidCandidate: one does not fit the description.
+    """
+
+    def __init__(self, description: object, candidates: Sequence[Candidate]) -> None:
+        if not candidates:
+            raise SpaceError("a pool must have at least one candidate, got none.")
+        super().__init__(description)
+        for candidate in candidates:
+            self._check_values(candidate.values)
+        self._pool = Pool(self.decisions, tuple(dict.fromkeys(candidates)))
+
+    def __repr__(self) -> str:
+        """``PoolSpace(120 candidates of 3 decisions: lr, depth, width)``."""
+        decisions = super().__repr__().removeprefix("Space(")
+        return f"PoolSpace({plural(len(self.candidates), 'candidate')} of {decisions}"
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The known candidates, all different."""
+        return self._pool.candidates
+
+    @property
+    def size(self) -> float:  # a property here, cached there
+        """The number of candidates."""
+        return float(len(self.candidates))
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits: hash of the description and all candidates."""
+        text = f"{super().fingerprint} {self._pool.digest}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def sample(self, rng: RNG, by: Literal["choice", "leaf"] = "choice") -> Candidate:
+        """Draw one of the candidates, all equally likely; see `Space.sample`."""
+        _check_generator(rng)
+        return self.candidates[int(rng.integers(len(self.candidates)))]
+
+    def from_unit(self, u: Row) -> Candidate:
+        """Return the candidate nearest to a point (decisions,) of the unit cube."""
+        return self._pool.nearest(super().from_unit(u).values)
+
+    def argmax(self, scores: Mapping[str, Row]) -> Candidate:
+        """Return the candidate nearest to the best option of each decision; see `Space.argmax`."""
+        return self._pool.nearest(super().argmax(scores).values)
+
+    def mutate(self, parent: Candidate, rng: RNG, under: str = "") -> Candidate:
+        """Draw one of the nearest candidates that differ in a decision; see `Space.mutate`."""
+        _check_generator(rng)
+        return self._pool.mutate(parent, rng, under)
+
+    def crossover(self, parent: Candidate, other: Candidate, rng: RNG) -> Candidate:
+        """Return the candidate nearest to a mix of two parents; see `Space.crossover`."""
+        _check_generator(rng)
+        return self._pool.crossover(parent, other, rng)
+
+    def neighbours(self, candidate: Candidate) -> Iterator[Candidate]:
+        """Yield the nearest candidates that differ in each decision; see `Space.neighbours`."""
+        return self._pool.neighbours(candidate)
+
+    def n_neighbours(self, candidate: Candidate) -> int:
+        """Return the number of `neighbours`."""
+        return sum(1 for _ in self.neighbours(candidate))
+
+    def sample_neighbours(self, candidate: Candidate, n: int, rng: RNG) -> list[Candidate]:
+        """Draw at most n different `neighbours`."""
+        neighbours = list(self.neighbours(candidate))
+        return [neighbours[i] for i in rng.permutation(len(neighbours))[:n]]
+
+    def __iter__(self) -> Iterator[Candidate]:
+        """Yield every candidate, in the given order."""
+        return iter(self.candidates)
+
+    def fix(self, values: Values) -> PoolSpace:
+        """Return the pool of the candidates that have these values; see `Space.fix`."""
+        narrower = super().fix(values)  # checks the values
+        left = [
+            candidate
+            for candidate in self.candidates
+            if {**candidate.values, **values} == candidate.values
+        ]
+        if not left:
+            raise SpaceError(expected("fixed values", "of a known candidate", dict(values)))
+        return PoolSpace(narrower.description, left)
+
+    def _is_valid(self, values: Values) -> bool:
+        return Candidate(values) in self._pool
 
 
 def _check_generator(rng: object) -> None:

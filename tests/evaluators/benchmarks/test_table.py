@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from netwright.errors import InfeasibleCandidate, InputError
-from netwright.evaluators.benchmarks.table import DecisionColumn, MetricColumns, TableBenchmark
+from netwright.evaluators.benchmarks.table import TableBenchmark
+from netwright.evaluators.benchmarks.table_columns import DecisionColumn, MetricColumns
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
@@ -181,7 +182,7 @@ def test_codes_outside_are_refused(tmp_path: Path) -> None:
     for code in ("-1", "2", "0.5", "x", ""):
         evaluator = small(written(tmp_path, "0,1,.5,1", f"{code},2,.5,1"), decisions=decisions)
         if not code:  # nobody's row
-            assert evaluator.rows_in_space.tolist() == [True, False]
+            assert evaluator.n_candidates == 1
             continue
         with pytest.raises(
             InputError, match=r"column 'a' must be whole numbers from 0 to 1, for 'a'"
@@ -189,13 +190,104 @@ def test_codes_outside_are_refused(tmp_path: Path) -> None:
             evaluator(job("x", 1))
 
 
-def test_two_rows_of_one_candidate_are_refused(tmp_path: Path) -> None:
+def test_different_rows_of_one_candidate_are_refused(tmp_path: Path) -> None:
     evaluator = small(written(tmp_path, "x,1,.5,1", "y,1,.5,1", "x,1,.9,1"))
-    with pytest.raises(InputError, match=r"got several of a='x', b=1\. Repetitions are columns"):
+    with pytest.raises(InputError, match=r"got several of a='x', b=1\. Use repeated_rows=True if"):
         evaluator(job("y", 1))
     foreign = small(written(tmp_path, "x,1,.5,1", "z,1,.5,1", "z,1,.9,1"))
     assert foreign(job("x", 1))["accuracy"] == 0.5  # rows of no candidate may be as they like
-    assert foreign.rows_in_space.tolist() == [True, False, False]
+    assert foreign.n_candidates == 1
+    equal = small(written(tmp_path, "x,1,.5,1", "x,1,.5,1", "y,1,.6,1"))
+    assert equal.metric_means("accuracy").tolist() == [0.5, 0.6]
+
+
+def test_repeated_rows_are_repetitions_where_declared(tmp_path: Path) -> None:
+    file = written(tmp_path, "x,1,.5,1", "y,1,.6,1", "x,1,.9,3", "x,1,,5")
+    evaluator = small(file, repeated_rows=True)
+    assert evaluator.n_candidates == 2
+    assert evaluator(job("x", 1)) == {"accuracy": pytest.approx(0.7), "latency": 3.0}
+    assert evaluator(job("y", 1)) == {"accuracy": 0.6, "latency": 1.0}
+    single = small(file, repeated_rows=True, repetition="one")
+    seen = [single(job("x", 1, seed=seed)) for seed in range(6)]
+    assert {metrics["accuracy"] for metrics in seen} == {0.5, 0.9}
+    assert {metrics["latency"] for metrics in seen} == {1.0, 3.0, 5.0}
+
+
+def test_a_row_for_each_epoch_or_metric(tmp_path: Path) -> None:
+    rows = [
+        f"{a},1,{epoch},{0.1 * epoch + bonus},{ms}"
+        for a, bonus, ms in (("x", 0.0, 1), ("y", 0.05, 2))
+        for epoch in (1, 2, 4)
+    ]
+    file = written(tmp_path, *rows, "x,2,1,.7,3", head="a,b,epoch,accuracy,latency")
+    fidelities = {
+        epoch / 4: {
+            "accuracy": MetricColumns.of("accuracy", where={"epoch": epoch}),
+            "latency": MetricColumns.of("latency"),  # equal in all rows of a candidate
+        }
+        for epoch in (1, 4)
+    }
+    evaluator = small(file, fidelities=fidelities)
+    assert evaluator(job("y", 1)) == {"accuracy": pytest.approx(0.45), "latency": 2.0}
+    assert evaluator(job("y", 1, 0.25)) == {"accuracy": pytest.approx(0.15), "latency": 2.0}
+    with pytest.raises(InfeasibleCandidate, match="has no accuracy at fidelity 1"):
+        evaluator(job("x", 2))  # stopped after an epoch
+    file = written(
+        tmp_path, "x,1,acc,90", "x,1,ms,2", "y,1,ms,3", "y,1,acc,80", head="a,b,what,number"
+    )
+    metrics = {
+        "accuracy": MetricColumns.of("number", scale=0.01, where={"what": "acc"}),
+        "latency": MetricColumns.of("number", where={"what": "ms"}),
+    }
+    evaluator = small(file, fidelities={1.0: metrics})
+    assert evaluator(job("y", 1)) == {"accuracy": 0.8, "latency": 3.0}
+
+
+NUMBERS = Space({"a": OneOf("x", "y"), "b": Float(1, 100, log=True)})
+
+
+def test_the_nearest_row_stands_in_where_declared(tmp_path: Path) -> None:
+    file = written(tmp_path, "x,1,.5,1", "x,10,.6,1", "y,100,.7,1", "y,1000,.9,1")
+    evaluator = small(file, NUMBERS, nearest=True)
+    for a, b, nearest in (("x", 2.0, 1.0), ("x", 4.0, 10.0), ("x", 90.0, 10.0), ("y", 2.0, 100.0)):
+        asked = Candidate({"a": a, "b": b})
+        assert evaluator.stand_in(asked) == Candidate({"a": a, "b": nearest})
+        assert evaluator.look_up(asked) == evaluator.look_up(Candidate({"a": a, "b": nearest}))
+    assert evaluator.n_candidates == 3  # 1000 is outside
+    with pytest.raises(InputError, match="nearest must be left out where several candidates share"):
+        small(file, nearest=True, identify=either)
+
+
+def test_known_rows_make_a_space(tmp_path: Path) -> None:
+    file = written(tmp_path, "x,0.003,.5,1", "y,0.1,.6,1", "x,0.7,.7,1", "x,0.003,.9,1")
+    space = Space.from_candidates(pd.read_csv(file)[["a", "b"]])
+    evaluator = small(file, space, repeated_rows=True)
+    assert space.size == evaluator.n_candidates == 3
+    assert [evaluator.look_up(candidate)["accuracy"] for candidate in space] == pytest.approx(
+        [0.7, 0.6, 0.7]
+    )
+
+
+class Depth:
+    """Knowledge of the user's own."""
+
+    def canonical(self, candidate: Candidate) -> str:
+        return candidate.key
+
+    def features(self, candidates: Sequence[Candidate]) -> tuple[()]:
+        return ()
+
+    def metrics(self, candidate: Candidate) -> dict[str, float]:
+        return {"depth": float(candidate.values["b"])}  # type: ignore[arg-type]  # 1 or 2
+
+    def scores(self, candidate: Candidate) -> dict[str, float]:
+        return {}
+
+
+def test_knowledge_may_be_given(tmp_path: Path) -> None:
+    own = Depth()
+    evaluator = small(written(tmp_path, "x,1,.5,1"), knowledge=own)
+    assert evaluator.capabilities.knowledge is own
 
 
 def test_a_table_that_no_candidate_matches_is_refused(tmp_path: Path) -> None:

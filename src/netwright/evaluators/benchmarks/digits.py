@@ -12,7 +12,8 @@ from netwright.data.builtin_datasets import load_builtin
 from netwright.data.make_task import task
 from netwright.data.splits import holdout
 from netwright.data.task import Images, Task, TestSet, fingerprint
-from netwright.evaluators.benchmarks.table import DecisionColumn, MetricColumns, TableBenchmark
+from netwright.evaluators.benchmarks.table import TableBenchmark
+from netwright.evaluators.benchmarks.table_columns import DecisionColumn, MetricColumns
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.layers.basic import Activation, GlobalPool, Skip, Zero
 from netwright.networks.layers.cells import relu_conv_bn

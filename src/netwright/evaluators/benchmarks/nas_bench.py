@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from netwright.errors import InputError, closest, expected
-from netwright.evaluators.benchmarks.table import (
+from netwright.evaluators.benchmarks.table import TableBenchmark
+from netwright.evaluators.benchmarks.table_columns import (
     DecisionColumn,
     MetricColumns,
-    TableBenchmark,
     column_names,
 )
 from netwright.networks.costs import costs as costs_of_network

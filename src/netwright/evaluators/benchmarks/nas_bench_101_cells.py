@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from netwright.errors import InputError, expected
 from netwright.evaluators.benchmarks.nas_bench import NASBench101Run, live_sizes, read_nas_bench_101
-from netwright.evaluators.benchmarks.table import (
-    DecisionColumn,
-    Fidelities,
-    MetricColumns,
-    TableBenchmark,
-)
+from netwright.evaluators.benchmarks.table import TableBenchmark
+from netwright.evaluators.benchmarks.table_columns import DecisionColumn, Fidelities, MetricColumns
 from netwright.networks.layers.canonical import canonical
 from netwright.networks.layers.cells import at_most_edges, nas_bench_101, nas_bench_101_cell
 from netwright.networks.layers.graph import Graph

@@ -6,7 +6,7 @@ at each fidelity. Only these columns are read, when the first candidate is looke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,78 +15,27 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright._optional import import_optional
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, closest, expected
+from netwright.evaluators.benchmarks.table_columns import (
+    DecisionColumn,
+    Fidelities,
+    MetricColumns,
+)
+from netwright.evaluators.benchmarks.table_rows import ReadColumns, TableRows, format_decisions
+from netwright.files.digest import digest_of_beginning
 from netwright.interfaces.evaluator import Capabilities
 from netwright.space.candidate import Candidate, Value
-from netwright.space.decision import Decision
-from netwright.space.space import Space
+from netwright.space.pool import Pool
+from netwright.space.space import PoolSpace, Space
 from netwright.trials.trial import Job, Metrics
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from netwright.interfaces.knowledge import Knowledge
 
-    from netwright.evaluators.network_knowledge import NetworkKnowledge
-
-
-_RowKey = tuple[Value | None, ...]
-"""The values of the decisions, in the order of `TableBenchmark.decisions`; None if inactive."""
 ComputeCosts = Callable[[Candidate, Any], Metrics]
 """A candidate and its filled description -> metrics that are known without an evaluation."""
 _MAX_LISTED_CANDIDATES = 200_000
 """A space of more candidates is not listed to see whether all have a row."""
-_MAX_DECISIONS_SHOWN = 3
-_MAX_COLUMNS_SHOWN = 12
-"""Decisions and columns that an error names."""
-
-
-@dataclass(frozen=True)
-class DecisionColumn:
-    """The column of a table that holds a decision; its cell is empty if the decision is inactive.
-
-    Args:
-        column: its name.
-        codes: the decision's values, if cells are whole numbers that index them; empty if cells
-            hold the values.
-    """
-
-    column: str
-    codes: tuple[Value, ...] = ()
-
-
-@dataclass(frozen=True)
-class MetricColumns:
-    """The columns of a table that hold a metric, one for each repetition.
-
-    An empty or infinite cell is a repetition that the table does not have.
-
-    Args:
-        columns: their names.
-        scale: factor from a cell to the metric, such as 0.01 for percent.
-
-    Example:
-        >>> MetricColumns.of("val_acc_seed0", "val_acc_seed1", scale=0.01)
-    """
-
-    columns: tuple[str, ...]
-    scale: float = 1.0
-
-    @classmethod
-    def of(cls, *columns: str, scale: float = 1.0) -> MetricColumns:
-        """Make it of column names as arguments.
-
-        Args:
-            *columns: their names, one for each repetition.
-            scale: see the class.
-
-        Returns:
-            The columns of the metric.
-        """
-        return cls(columns, scale)
-
-
-Fidelities = Mapping[float, Mapping[str, MetricColumns]]
-"""Fidelity in (0, 1] -> metric -> its columns; 1 is required."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +62,18 @@ class TableBenchmark:
         identify: returns the values for the keys of `decisions`, if these are not the candidate's
             own decisions; several candidates may then share a row.
         reader: reads the named columns of a file that is neither parquet nor CSV.
+        repeated_rows: whether several rows of one candidate are repetitions of it; else they are
+            an error, unless they are equal.
+        nearest: whether a candidate without a row is that of the nearest row, as of a random search
+            over real numbers; in a comparison the strategy is told the row's own candidate. The
+            distance is that of `Space.from_candidates`.
+        knowledge: what strategies may know of candidates, in place of the networks' features,
+            `costs` and `compute_prior_scores`; None for these.
 
     Raises:
         InputError: an argument does not fit the space; or, with the first candidate, a column is
-            missing or holds something else, no row is a candidate of the space, or two rows are the
-            same one.
+            missing or holds something else, no row is a candidate of the space, or two rows are of
+            the same one.
 
     Example:
         >>> decisions = {"cell.op": DecisionColumn("op")}
@@ -134,7 +90,10 @@ class TableBenchmark:
     costs: tuple[str, ...] | ComputeCosts = ()
     compute_prior_scores: Callable[[Any], Metrics] | None = None
     identify: Callable[[Candidate], Mapping[str, Value]] | None = None
-    reader: Callable[[Path, Sequence[str]], pd.DataFrame] | None = None
+    reader: ReadColumns | None = None
+    repeated_rows: bool = False
+    nearest: bool = False
+    knowledge: Knowledge | None = None
 
     def __post_init__(self) -> None:
         if 1.0 not in self.fidelities:
@@ -149,6 +108,9 @@ class TableBenchmark:
                 fix = "Give a function of the candidate and its description."
                 rule = "a function where several candidates share a row"
                 raise InputError(expected("costs", rule, list(self.costs), fix))
+        if self.nearest and self.identify:
+            rule = "left out where several candidates share a row"
+            raise InputError(expected("nearest", rule, self.nearest))
         if not self.identify:
             self._check_decisions()
 
@@ -180,10 +142,12 @@ class TableBenchmark:
             if path not in decisions:
                 rule = "those of the space, no others"
                 raise InputError(expected("decisions", rule, path, closest(path, decisions)))
-            if not len(decisions[path].values):
+            is_open = not self.nearest and not isinstance(self.space, PoolSpace)
+            if is_open and not len(decisions[path].values):
                 rule = f"among listed values for a table, such as OneOf, where {path!r} is decided"
+                fix = "Use nearest=True to evaluate the nearest row, or Space.from_candidates."
                 got = Phrase("any real number")
-                raise InputError(expected("the space's choice", rule, got))
+                raise InputError(expected("the space's choice", rule, got, fix))
 
     @property
     def path(self) -> Path:
@@ -196,17 +160,30 @@ class TableBenchmark:
         return tuple(self.fidelities[1.0])
 
     @property
-    def knowledge(self) -> NetworkKnowledge:
-        """The networks' features and the `costs`, with a new cache at each call."""
-        from netwright.evaluators.network_knowledge import NetworkKnowledge  # imports torch
+    def name(self) -> str:
+        """Name of the file, for headings."""
+        return self.path.name
 
-        return NetworkKnowledge(
-            self.space, self._costs_of, self.compute_prior_scores, self._form_of
-        )
+    @property
+    def n_candidates(self) -> int:
+        """The number of different candidates in the table, the space's rule aside."""
+        return len(self._rows.index)
+
+    @property
+    def best(self) -> None:
+        """None: the table has every candidate, so that the best metrics follow from it."""
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(fidelities=tuple(self.fidelities), knowledge=self.knowledge)
+        """The fidelities, and the knowledge with a new cache at each call."""
+        knowledge = self.knowledge
+        if knowledge is None:
+            from netwright.evaluators.network_knowledge import NetworkKnowledge  # imports torch
+
+            knowledge = NetworkKnowledge(
+                self.space, self._costs_of, self.compute_prior_scores, self._form_of
+            )
+        return Capabilities(fidelities=tuple(self.fidelities), knowledge=knowledge)
 
     @property
     def _form_of(self) -> Callable[[Candidate], str] | None:
@@ -238,10 +215,10 @@ class TableBenchmark:
     def _lacks_costs(self) -> str | None:
         """What lacks a column of `costs`; None if every candidate that can be built has all."""
         assert not callable(self.costs)
-        values = [self._metric_values[1.0][name] for name in self.costs]
+        values = [self._rows.metrics[1.0][name] for name in self.costs]
         has_all = ~np.any([np.isnan(each).all(1) for each in values], axis=0)  # (rows,)
-        rows = {key for key, row in self._rows.items() if has_all[row]}
-        if len(rows) == self.space.size:
+        rows = {key for key, row in self._rows.index.items() if has_all[row]}
+        if len(rows) == self.space.size or self.nearest:
             return None
         if self.space.size > _MAX_LISTED_CANDIDATES:
             return f"{len(rows)} rows for {self.space.size:g} candidates"
@@ -252,7 +229,7 @@ class TableBenchmark:
         )
         for candidate in missing:
             if _can_be_built(self.space.fill(candidate)):
-                return f"none of {_format_decisions(candidate.values.items())}"
+                return f"none of {format_decisions(candidate.values.items())}"
         return None
 
     def __call__(self, job: Job) -> Metrics:
@@ -282,7 +259,7 @@ class TableBenchmark:
         """
         row = self._row_of(candidate)
         metrics = {}
-        for name, repetitions_by_row in self._metric_values[fidelity].items():
+        for name, repetitions_by_row in self._rows.metrics[fidelity].items():
             repetitions = repetitions_by_row[row]
             repetitions = repetitions[~np.isnan(repetitions)]
             if not len(repetitions):
@@ -310,14 +287,14 @@ class TableBenchmark:
         return self if self.repetition == "mean" else replace(self, repetition="mean")
 
     def metric_means(self, metric: str, fidelity: float = 1.0) -> NDArray[np.float64]:
-        """Return a metric of all rows, such as for the optimum of a table.
+        """Return a metric of all candidates in the table, such as for its optimum.
 
         Args:
             metric: one of the table's.
             fidelity: one of the table's.
 
         Returns:
-            (rows,) means over the repetitions, NaN for a row without any.
+            (candidates,) means over the repetitions, NaN for a candidate without any.
 
         Raises:
             InputError: the table has no such metric.
@@ -325,119 +302,73 @@ class TableBenchmark:
         if metric not in self.metrics:
             fix = closest(metric, self.metrics) or f"It has: {', '.join(self.metrics)}."
             raise InputError(expected("metric", f"one of {self.path.name}", metric, fix))
-        repetitions = self._metric_values[fidelity][metric]  # (rows, repetitions)
+        repetitions = self._rows.metrics[fidelity][metric]  # (candidates, repetitions)
         is_present = ~np.isnan(repetitions)
         counts = is_present.sum(1)
         total = np.where(is_present, repetitions, 0.0).sum(1)
         return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
-    @property
-    def rows_in_space(self) -> NDArray[np.bool_]:
-        """(rows,) which rows are candidates of the space, its rule aside; with `identify`, all."""
-        mask = np.zeros(len(self._frame), bool)
-        mask[list(self._rows.values())] = True
-        return mask
+    def stand_in(self, candidate: Candidate) -> Candidate:
+        """Return the candidate that is evaluated in the place of another: itself, or the nearest.
+
+        Args:
+            candidate: of the space.
+
+        Returns:
+            The candidate; with `nearest`, that of the nearest row.
+        """
+        if not self.nearest or tuple(map(candidate.values.get, self.decisions)) in self._rows.index:
+            return candidate
+        return self._pool.nearest(candidate.values)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what distinguishes the table from others, as JSON.
+
+        Returns:
+            Its file, space and columns. Settings that change what strategies know are left out.
+        """
+        metrics = {f"{at:g}": repr(dict(of)) for at, of in sorted(self.fidelities.items())}
+        identity: dict[str, Any] = {
+            "file": self.path.name,
+            "digest": digest_of_beginning(self.path),
+            "space": self.space.fingerprint,
+            "metrics": {at: text.replace(", where={}", "") for at, text in metrics.items()},
+            "repetition": self.repetition,
+            "filter": repr(dict(self.filter)),
+        }
+        # left out where they are not used: comparisons that are older than these stay the same
+        for name in ("repeated_rows", "nearest"):
+            if getattr(self, name):
+                identity[name] = True
+        return identity
 
     def _row_of(self, candidate: Candidate) -> int:
-        values = self.identify(candidate) if self.identify else candidate.values
+        values = self.identify(candidate) if self.identify else self.stand_in(candidate).values
         key = tuple(values.get(name) for name in self.decisions)
-        if key not in self._rows:
+        if key not in self._rows.index:
             raise InfeasibleCandidate(f"{self.path.name} has no row of this candidate")
-        return self._rows[key]
+        return self._rows.index[key]
 
     @cached_property
-    def _frame(self) -> pd.DataFrame:
-        names = [column.column for column in self.decisions.values()] + [*self.filter]
-        for metrics in self.fidelities.values():
-            names += [name for columns in metrics.values() for name in columns.columns]
-        frame = (self.reader or _read_file)(self.path, list(dict.fromkeys(names)))
-        for name, value in self.filter.items():
-            frame = frame[frame[name] == value]
-        if frame.empty:
-            raise InputError(f"{self.file} must have rows of this benchmark, got none.")
-        return frame
+    def _rows(self) -> TableRows:
+        return TableRows.read(
+            self.path,
+            self.reader,
+            self.filter,
+            None if self.identify else self.space,
+            self.decisions,
+            self.fidelities,
+            repeated_rows=self.repeated_rows,
+        )
 
     @cached_property
-    def _rows(self) -> dict[_RowKey, int]:
-        """Key -> index of its row."""
-        columns = [self._decision_values(path) for path in self.decisions]
-        is_candidate = [True] * len(self._frame)
-        if not self.identify:
-            decisions = {decision.path: decision for decision in self.space.decisions}
-            are_values = [
-                _are_values_of(decisions[path], column)
-                for path, column in zip(self.decisions, columns, strict=True)
-            ]
-            is_candidate = [all(row) for row in zip(*are_values, strict=True)]
-            if not any(is_candidate):
-                raise InputError(self._no_match_error(columns, are_values))
-        rows: dict[_RowKey, int] = {}
-        for row, key in enumerate(zip(*columns, strict=True)):
-            if is_candidate[row] and rows.setdefault(key, row) != row:
-                decided = _format_decisions(zip(self.decisions, key, strict=True))
-                fix = "Repetitions are columns of a metric; use filter to choose one of several tables."
-                rule = "a table with one row for each candidate"
-                got = Phrase(f"several of {decided}")
-                raise InputError(expected(self.path.name, rule, got, fix))
-        return rows
-
-    def _decision_values(self, path: str) -> list[Value | None]:
-        """Return the values of a decision in all rows; None for empty cells."""
-        column = self.decisions[path]
-        cells = self._frame[column.column]
-        is_empty = cells.isna().tolist()
-        values = [
-            None if empty else cell for cell, empty in zip(cells.tolist(), is_empty, strict=True)
-        ]
-        if not column.codes:
-            return values
-        value_of_code = dict(enumerate(column.codes))
-        wrong = [code for code in values if code is not None and code not in value_of_code]
-        if wrong:
-            rule = f"whole numbers from 0 to {len(column.codes) - 1}, for {path!r}"
-            raise InputError(expected(f"column {column.column!r}", rule, wrong[0]))
-        return [None if code is None else value_of_code[code] for code in values]
-
-    def _no_match_error(
-        self, columns: Sequence[Sequence[Value | None]], are_values: Sequence[Sequence[bool]]
-    ) -> str:
-        """Return an error that compares a row and a candidate, in decisions that never agree if any."""
-        paths = list(self.decisions)
-        shown = [i for i, matches in enumerate(are_values) if not any(matches)]
-        shown = shown or [*range(len(paths))]
-        first_values = {decision.path: decision.values[0] for decision in self.space.decisions}
-        row = _format_decisions((paths[i], columns[i][0]) for i in shown)
-        candidate = _format_decisions((paths[i], first_values[paths[i]]) for i in shown)
-        got = Phrase(f"no row of any: a row has {row}, a candidate {candidate}")
-        return expected(self.path.name, "a table of the space's candidates", got)
-
-    @cached_property
-    def _metric_values(self) -> dict[float, dict[str, NDArray[np.float64]]]:
-        """Fidelity -> metric -> (rows, repetitions), NaN for missing repetitions."""
-        return {
-            fidelity: {name: self._read_metric(columns) for name, columns in metrics.items()}
-            for fidelity, metrics in self.fidelities.items()
-        }
-
-    def _read_metric(self, metric_columns: MetricColumns) -> NDArray[np.float64]:
-        import pandas as pd
-
-        cells = self._frame[list(metric_columns.columns)]
-        try:
-            repetitions = cells.to_numpy(np.float64) * metric_columns.scale
-        except (ValueError, TypeError):
-            for name in metric_columns.columns:
-                wrong = pd.to_numeric(cells[name], errors="coerce").isna() & cells[name].notna()
-                if wrong.any():
-                    got = cells[name][wrong].iloc[0]
-                    what = f"column {name!r} of {self.path.name}"
-                    raise InputError(expected(what, "numbers", got)) from None
-            raise
-        return np.where(np.isfinite(repetitions), repetitions, np.nan)
+    def _pool(self) -> Pool:
+        """The candidates that have a row."""
+        return Pool(self.space.decisions, tuple(self._rows.candidates))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what was read: each worker reads the file itself."""
-        cached = ("_frame", "_rows", "_metric_values", "_lacks_costs")
+        cached = ("_rows", "_pool", "_lacks_costs")
         return {name: attribute for name, attribute in self.__dict__.items() if name not in cached}
 
 
@@ -456,70 +387,3 @@ def _can_be_built(description: object) -> bool:
     except InfeasibleCandidate:
         return False
     return True
-
-
-def _are_values_of(decision: Decision, column: Sequence[Value | None]) -> list[bool]:
-    """(rows,) whether each cell is a value of the decision; empty cells are, if it may be inactive."""
-
-    def is_value(cell: Value | None) -> bool:
-        if cell is None and decision.conditions is not None:
-            return True
-        if not isinstance(decision.values, range):
-            return cell in decision.index_of
-        is_whole = isinstance(cell, int | float) and float(cell).is_integer()
-        return is_whole and int(cell) in decision.values  # type: ignore[arg-type]  # a number
-
-    by_cell = {cell: is_value(cell) for cell in set(column)}
-    return [by_cell[cell] for cell in column]
-
-
-def _format_decisions(decided: Iterable[tuple[str, Value | None]]) -> str:
-    """Format the first three decisions: ``a=0, b='x', ...``."""
-    texts = [f"{path}={value!r}" for path, value in decided]
-    shown = ", ".join(texts[:_MAX_DECISIONS_SHOWN])
-    return shown + (", ..." if len(texts) > _MAX_DECISIONS_SHOWN else "")
-
-
-def _read_file(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    names = column_names(file)
-    for name in columns:
-        if name not in names:
-            shown = ", ".join(names[:_MAX_COLUMNS_SHOWN])
-            shown += ", ..." if len(names) > _MAX_COLUMNS_SHOWN else ""
-            fix = closest(name, names) or f"It has: {shown}."
-            raise InputError(f"{file.name} must have the column {name!r}. {fix}")
-    try:
-        if _is_parquet(file):
-            return pd.read_parquet(file, columns=list(columns))
-        return pd.read_csv(file, usecols=list(columns))
-    except (ValueError, OSError) as error:  # the base classes of the parsers' errors
-        raise InputError(_unreadable_error(file, error)) from error
-
-
-def column_names(file: Path) -> list[str]:
-    """Return the names of a table's columns; InputError if it is not a parquet or CSV file."""
-    import pandas as pd
-
-    if not file.is_file():
-        raise InputError(expected("table", "a file that exists", str(file)))
-    try:
-        if _is_parquet(file):
-            parquet = import_optional("pyarrow.parquet", "parquet", "reading parquet")
-            return list(parquet.read_schema(file).names)
-        return list(pd.read_csv(file, nrows=0).columns)
-    except (ValueError, OSError) as error:
-        raise InputError(_unreadable_error(file, error)) from error
-
-
-def _is_parquet(file: Path) -> bool:
-    return file.suffix in (".parquet", ".pq")
-
-
-def _unreadable_error(file: Path, error: Exception) -> str:
-    kind = "parquet" if _is_parquet(file) else "CSV"
-    reason = str(error).strip().partition("\n")[0].rstrip(".")
-    rule = f"a {kind} file"
-    got = Phrase(f"another or one cut off ({reason})")
-    return expected(str(file), rule, got)
