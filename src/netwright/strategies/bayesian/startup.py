@@ -24,9 +24,8 @@ def startup_candidates(
 
     With one objective, trials 0, 2, 4... come from the tenth that the sources of belief like best
     together, the others from everywhere: where the belief is wrong, the model learns it at once. A
-    user's guess is tried first of all. With
-    several, each comes from its own part of the range of costs, cheapest first, so that both ends of
-    the front are tried.
+    user's guess is tried first of all. With several, the first is the cheapest and the last the
+    costliest, the ends of the front, and the others come each from its own share of the costs.
 
     Args:
         problem: Of the search.
@@ -39,9 +38,7 @@ def startup_candidates(
         costs = _costs(problem, beliefs, candidates)
         if costs is None:
             return list(candidates)
-        bins = _bins(costs, n_startup)
-        nearest = min({*bins.tolist()}, key=lambda each: abs(each - index % n_startup))
-        return [candidates[int(i)] for i in np.flatnonzero(bins == nearest)]
+        return [candidates[int(i)] for i in _in_turn(costs, index % n_startup, n_startup)]
     if not beliefs or index % 2:
         return list(candidates)
     if index == 0 and (user := beliefs.user) is not None:
@@ -64,12 +61,15 @@ def _costs(problem: Problem, beliefs: Beliefs, candidates: Sequence[Candidate]) 
     return sizes if np.isfinite(sizes).all() else None
 
 
-def _bins(costs: Array, n_bins: int) -> NDArray[np.int64]:
-    """Return the number (n,) of each cost's bin, from 0; equally wide, of logarithms if there are any.
+def _in_turn(costs: Array, turn: int, n_turns: int) -> NDArray[np.intp]:
+    """Return the candidates of a turn: the cheapest, one of an equal share by rank, the costliest.
 
-    Random candidates of most spaces are large; in bins of equal numbers few of them would be cheap.
+    The one is drawn at random, as the candidates are in random order: the farthest from all tried
+    ones would be an odd candidate more often than a good one.
     """
-    places = np.log(costs) if costs.min() > 0 else costs
-    width = np.ptp(places) / n_bins or 1.0
-    numbers = (places - places.min()) // width
-    return np.asarray(np.minimum(numbers, n_bins - 1), np.int64)
+    if n_turns > 1 and turn in (0, n_turns - 1):
+        return np.flatnonzero(costs == (costs.min() if turn == 0 else costs.max()))
+    ranks = np.argsort(np.argsort(costs, kind="stable"), kind="stable")
+    shares = ranks * n_turns // len(costs)
+    nearest = np.abs(shares - turn)  # fewer candidates than turns leave some out
+    return np.flatnonzero(nearest == nearest.min())[:1]
