@@ -144,6 +144,7 @@ from .evaluators.training.cross_validation import CrossValidate as CrossValidate
 from .evaluators.training.train_and_validate import TrainAndValidate as TrainAndValidate
 from .evaluators.zero_cost import ZeroCost as ZeroCost
 from .networks.build import build as build
+from .networks.device_transfer import KnownDevices as KnownDevices
 from .networks.layers.cells import at_most_edges as at_most_edges
 from .networks.layers.cells import darts as darts
 from .networks.layers.cells import darts_cell as darts_cell

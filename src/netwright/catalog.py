@@ -339,6 +339,7 @@ API: tuple[str, ...] = (
     "evaluators.training.train_and_validate:TrainAndValidate",
     "evaluators.zero_cost:ZeroCost",
     "networks.build:build",
+    "networks.device_transfer:KnownDevices",
     "networks.layers.cells:at_most_edges",
     "networks.layers.cells:darts",
     "networks.layers.cells:darts_cell",
