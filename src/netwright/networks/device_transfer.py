@@ -30,6 +30,8 @@ _FEATURE_WEIGHTS = (0.0, 0.03, 0.1, 0.3, 1.0)
 """Variances of the features' part, relative to that of the leading components."""
 _N_LEADING = 3
 """Leading principal components of the latencies on known devices."""
+_NO_FEATURES_PROBABILITY = 0.5
+"""Before any measurement: that the known devices say all that the features could."""
 _NOISE_VARIANCES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _MEAN_VARIANCE = 10.0
 """Prior variance of the constant: wide, as latencies are standardised by few measurements."""
@@ -126,7 +128,7 @@ class KnownDevices:
         parts = [_part(columns, rows) for columns in self._columns]
         in_sample = [cross[rows] for cross, _ in parts]
         fits = [_Fit.of(in_sample, variances, targets) for variances in _variances()]
-        evidence = np.array([fit.log_likelihood for fit in fits])
+        evidence = np.array([fit.log_likelihood + fit.log_prior for fit in fits])
         weights = np.exp(evidence - evidence.max())
         mean, second_moment = np.zeros(len(self.latencies)), np.zeros(len(self.latencies))
         for fit, weight in zip(fits, weights / weights.sum(), strict=True):
@@ -201,6 +203,13 @@ class _Fit:
     factor: tuple[Array, bool]
     alpha: Array
     log_likelihood: float
+
+    @property
+    def log_prior(self) -> float:
+        """Logarithm of how probable the variances were, but for a constant."""
+        n_others = len(_FEATURE_WEIGHTS) - 1
+        without = _NO_FEATURES_PROBABILITY
+        return float(np.log((1 - without) / n_others if self.variances[2] else without))
 
     @classmethod
     def of(cls, kernels: Sequence[Array], variances: _Variances, targets: Array) -> _Fit:
