@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -34,3 +36,17 @@ def append_row(path: Path, row: DataclassInstance) -> None:
         if is_new:
             writer.writeheader()
         writer.writerow(asdict(row))
+
+
+def append_runs(
+    path: Path,
+    run: Callable[..., DataclassInstance],
+    arguments: Sequence[tuple[object, ...]],
+    workers: int | None,
+) -> None:
+    """Add the row of ``run(*each)`` for each of `arguments` as it ends, in worker processes."""
+    with ProcessPoolExecutor(workers) as pool:
+        futures = [pool.submit(run, *each) for each in arguments]
+        for n, future in enumerate(as_completed(futures), 1):
+            append_row(path, future.result())
+            print(f"{n} of {len(futures)}", end="\r", flush=True)

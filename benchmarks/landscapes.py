@@ -19,14 +19,13 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from csv_rows import append_row, read_rows
+from csv_rows import append_runs, read_rows
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
@@ -263,11 +262,9 @@ def main() -> None:
     done = {(row.space, row.kind, row.seed, row.strategy) for row in read_rows(settings.out, Run)}
     wanted = itertools.product(SPACES, LANDSCAPES, range(settings.draws), names)
     missing = [settings_of for settings_of in wanted if settings_of not in done]
-    with ProcessPoolExecutor(settings.workers) as pool:
-        futures = [pool.submit(run, *each, settings.evaluations) for each in missing]
-        for n, future in enumerate(as_completed(futures), 1):
-            append_row(settings.out, future.result())
-            print(f"{n} of {len(futures)}", end="\r", flush=True)
+    append_runs(
+        settings.out, run, [(*each, settings.evaluations) for each in missing], settings.workers
+    )
     print(*report(read_rows(settings.out, Run)), sep="\n")
 
 

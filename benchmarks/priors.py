@@ -19,7 +19,6 @@ import argparse
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +26,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-from csv_rows import append_row, read_rows
+from csv_rows import append_runs, read_rows
 from numpy.typing import NDArray
 
 from netwright.bench.oracle import TableOracle
@@ -205,11 +204,12 @@ def main() -> None:
     done = {(row.table, row.strategy, row.seed) for row in read_rows(settings.out, Run)}
     wanted = itertools.product(tables, names, range(settings.seeds))
     missing = [each for each in wanted if each not in done]
-    with ProcessPoolExecutor(settings.workers) as pool:
-        futures = [pool.submit(run, t, tuple(settings.files), s, seed) for t, s, seed in missing]
-        for n, future in enumerate(as_completed(futures), 1):
-            append_row(settings.out, future.result())
-            print(f"{n} of {len(futures)}", end="\r", flush=True)
+    append_runs(
+        settings.out,
+        run,
+        [(t, tuple(settings.files), s, seed) for t, s, seed in missing],
+        settings.workers,
+    )
     print(*report(read_rows(settings.out, Run)), sep="\n")
 
 

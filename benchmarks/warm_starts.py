@@ -15,13 +15,12 @@ import argparse
 import itertools
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from csv_rows import append_row, read_rows
+from csv_rows import append_runs, read_rows
 
 from netwright.bench.oracle import TableOracle
 from netwright.bench.settings import ComparisonSettings
@@ -126,11 +125,8 @@ def main() -> None:
     warm = [(*pair, start) for pair in pairs for start in STARTS[1:]]
     wanted = [(*each, seed) for seed in range(settings.seeds) for each in (*cold, *warm)]
     missing = [each for each in wanted if each not in done]
-    with ProcessPoolExecutor(settings.workers) as pool:
-        futures = [pool.submit(run, settings.file, *each) for each in missing]
-        for n, future in enumerate(as_completed(futures), 1):
-            append_row(settings.out, future.result())
-            print(f"{n} of {len(futures)}", end="\r", flush=True)
+    arguments = [(settings.file, *each) for each in missing]
+    append_runs(settings.out, run, arguments, settings.workers)
     print(*report(read_rows(settings.out, Run)), sep="\n")
 
 

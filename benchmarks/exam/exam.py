@@ -48,6 +48,8 @@ N_CIFAR = 10_000
 """Training images of the sets ``cifar10``; ``cifar10_all`` has all of them."""
 N_DIGITS_TRAIN = 1297
 """Training images of the set ``digits``, which is scikit-learn's; 500 are for the test."""
+LEFT_OUT = {"accuracy", "seconds", "leaderboard", "notes", "run", "model"}
+"""Of what a command prints: what has a column, what is long, and paths of the machine."""
 OVERRUN, OVERRUN_SECONDS = 0.1, 5.0
 
 
@@ -130,9 +132,7 @@ def run(system: str, name: str, path: Path, seed: int, limit: float, folder: Pat
     accuracy = outcome.get("accuracy", tested.get("accuracy", float("nan")))
     if not error and seconds > limit * (1 + OVERRUN) + OVERRUN_SECONDS:
         error = f"took {seconds:.1f} s"
-    detail = {
-        k: outcome[k] for k in outcome if k not in {"accuracy", "seconds", "leaderboard", "notes"}
-    }
+    detail = {k: outcome[k] for k in outcome if k not in LEFT_OUT}
     return Run(name, system, seed, limit, seconds, accuracy, error, json.dumps(detail)[:2000])
 
 

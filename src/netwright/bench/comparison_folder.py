@@ -63,10 +63,8 @@ def _fix_by_fresh() -> str:
 def _identity(benchmark: Benchmark, settings: ComparisonSettings) -> dict[str, dict[str, Any]]:
     """Return the settings as JSON, without seeds and strategies: more of both may be added."""
     text = json.dumps(asdict(settings)).replace("-Infinity", "null").replace("Infinity", "null")
-    return {
-        "table": dict(benchmark.identity()),
-        "protocol": json.loads(text),
-    }  # JSON has no infinity
+    protocol = json.loads(text)  # JSON has no infinity
+    return {"table": dict(benchmark.identity()), "protocol": protocol}
 
 
 def _describe(algorithm: Algorithm) -> str:

@@ -128,7 +128,7 @@ class TableOracle:
 
     @property
     def measured_metric(self) -> str:
-        """The one metric that is reported; empty if there are several."""
+        """Name of the reported metric; empty if several are reported."""
         return self.settings.report[0].metric if len(self.settings.report) == 1 else ""
 
     @property
@@ -185,6 +185,8 @@ class TableOracle:
 
     def reaches_target(self, candidate: Candidate) -> bool:
         """Return whether the candidate is the best, or tied, for a search of one metric."""
+        if not self.knows_optimum:
+            return False
         metrics = self._mean.look_up(candidate, self.fidelity, required=self.required_metrics)
         within = all(limit.keeps(metrics) for limit in self.settings.limits)
         return within and self.settings.search[0].loss(metrics) <= self.target + _LOSS_TOLERANCE

@@ -32,6 +32,8 @@ def print_opening(title: str, oracle: TableOracle, n_seeds: int, folder: Path) -
     searched = ", ".join(objective.metric for objective in settings.search)
     repeated = oracle.table.repetition != "one"
     trainings = "mean of repeated trainings" if repeated else "a single training"
+    if oracle.table.best is not None:
+        trainings = "each evaluated with the same seed" if repeated else "each with its own seed"
     at_fidelity = f" at fidelity {oracle.fidelity:g}" if settings.fidelity is not None else ""
     limits = "".join(f", {limit}" for limit in settings.limits)
     lines = [

@@ -186,7 +186,7 @@ class KnownDevices:
 
 
 _Variances = tuple[float, float, float, float]
-"""Of the leading components, of minor ones and features relative to it, and of the noise."""
+"""Variances: leading components; minor ones and features, as shares of it; noise."""
 _Part = tuple[Array, Array]
 """Covariances (n, rows) of all networks with the measured ones, and variances (n,)."""
 

@@ -715,7 +715,7 @@ class PoolSpace(Space[Any]):
 
     def fix(self, values: Values) -> PoolSpace:
         """Return the pool of the candidates that have these values; see `Space.fix`."""
-        narrower = super().fix(values)  # checks the values
+        super().fix(values)  # checks the values
         left = [
             candidate
             for candidate in self.candidates
@@ -723,7 +723,7 @@ class PoolSpace(Space[Any]):
         ]
         if not left:
             raise SpaceError(expected("fixed values", "of a known candidate", dict(values)))
-        return PoolSpace(narrower.description, left)
+        return PoolSpace(self.description, left)
 
     def _is_valid(self, values: Values) -> bool:
         return Candidate(values) in self._pool

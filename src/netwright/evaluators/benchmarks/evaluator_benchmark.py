@@ -94,7 +94,7 @@ class EvaluatorBenchmark:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Those of the evaluator, with the benchmark's `knowledge` if it has one."""
+        """The evaluator's capabilities; `knowledge`, if it is given, replaces the evaluator's."""
         declared = capabilities_of(self.evaluator)
         knowledge = declared.knowledge if self.knowledge is None else self.knowledge
         return replace(declared, fidelities=tuple(self.fidelities), knowledge=knowledge)
@@ -126,9 +126,12 @@ class EvaluatorBenchmark:
             InfeasibleCandidate: the evaluator says so, or a required metric is not finite.
         """
         seed = _REPORT_SEED if self.repetition == "mean" else seed
-        with tempfile.TemporaryDirectory(prefix="netwright-") as folder:
-            job = Job(Proposal(candidate, fidelity), seed, Path(folder))
-            metrics = dict(self.evaluator(job))
+        key = (candidate, fidelity, seed)
+        if key not in self._evaluated:  # a score is reported of what has just been evaluated
+            with tempfile.TemporaryDirectory(prefix="netwright-") as folder:
+                job = Job(Proposal(candidate, fidelity), seed, Path(folder))
+                self._evaluated[key] = dict(self.evaluator(job))
+        metrics = dict(self._evaluated[key])
         for name in self.metrics if required is None else required:
             if not math.isfinite(metrics.get(name, math.nan)):
                 raise InfeasibleCandidate(f"{self.name} has no {name}")
@@ -185,7 +188,7 @@ class EvaluatorBenchmark:
         candidates = [self.space.sample(rng) for _ in range(self.n_random)]
         sample = {}
         for fidelity in self.fidelities:
-            rows = [self._evaluated(candidate, fidelity) for candidate in candidates]
+            rows = [self._metrics_if_feasible(candidate, fidelity) for candidate in candidates]
             sample[fidelity] = {
                 name: np.array([row.get(name, math.nan) for row in rows]) for name in self.metrics
             }
@@ -194,7 +197,16 @@ class EvaluatorBenchmark:
             raise InputError(expected(self.name, rule, Phrase(f"none of {self.n_random}")))
         return sample
 
-    def _evaluated(self, candidate: Candidate, fidelity: float) -> Metrics:
+    @cached_property
+    def _evaluated(self) -> dict[tuple[Candidate, float, int], Metrics]:
+        """Candidate, fidelity and seed -> metrics of this process's evaluations."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the evaluations, but not the sample: workers need not evaluate it again."""
+        return {name: field for name, field in self.__dict__.items() if name != "_evaluated"}
+
+    def _metrics_if_feasible(self, candidate: Candidate, fidelity: float) -> Metrics:
         try:
             return self.look_up(candidate, fidelity)
         except InfeasibleCandidate:

@@ -213,7 +213,7 @@ class TableBenchmark:
 
     @cached_property
     def _lacks_costs(self) -> str | None:
-        """What lacks a column of `costs`; None if every candidate that can be built has all."""
+        """Describe what lacks a column of `costs`; None if all that can be built have every column."""
         assert not callable(self.costs)
         values = [self._rows.metrics[1.0][name] for name in self.costs]
         has_all = ~np.any([np.isnan(each).all(1) for each in values], axis=0)  # (rows,)

@@ -241,7 +241,7 @@ def squared_distances(x: Array, y: Array) -> Array:
 
 @dataclass(frozen=True)
 class CrossCovariance:
-    """How m candidates vary with the n of a process.
+    """Covariances of m candidates with the n that a process is fitted to.
 
     Args:
         whitened: (n, m) The covariances, divided by the process's factor.

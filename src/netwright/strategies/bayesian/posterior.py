@@ -322,7 +322,7 @@ class Posterior:
 
 
 class _Prediction(NamedTuple):
-    """What a source of belief foretells of the pool, and of the trials.
+    """Predictions by one source of belief, for m candidates of the pool and n trials.
 
     Args:
         weight: How far it is trusted; all sum to 1.

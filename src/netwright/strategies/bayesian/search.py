@@ -191,7 +191,7 @@ class BayesianStrategy:
 
     @cached_property
     def _transferred_score(self) -> Score | None:
-        """What the earlier trials say of the first objective."""
+        """Prediction of the first objective from earlier trials; None without enough of them."""
         earlier = self.problem.earlier_trials
         return transferred_score(self._cache.features, earlier, self.problem.objectives[0])
 

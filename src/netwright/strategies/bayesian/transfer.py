@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 _MIN_TRIALS = 5
 """Fewer trials say nothing of other candidates."""
 _MAX_TRIALS = 300
-"""Of more, the better half and every few of the others are used, so that a fit is fast."""
+"""Trials that the model is fitted to at most: the better half, and a sample of the others."""
 
 
 def transferred_score(
